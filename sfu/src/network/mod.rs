@@ -1,0 +1,11 @@
+//! The connection layer: what a datagram is, where it may be answered to, and the keys that open it.
+//!
+//! Four parts that do not know each other: [`demux`] sorts datagrams by their first bytes, [`ice_lite`] decides which
+//! paths are proved and which one is used, [`dtls`] agrees on keys, [`cipher`] uses them. The worker joins them.
+
+pub mod cipher;
+pub mod demux;
+pub mod dtls;
+pub mod ice_lite;
+pub mod path;
+pub mod stun;
