@@ -1,0 +1,496 @@
+//! `ConnectionPipeline`: everything RTP of one client, over one connection: its receive and send pipelines, the log of
+//! arrivals for transport-wide feedback, and RTCP for all of them.
+//!
+//! In: decrypted RTP and RTCP packets, the negotiated sections. Out: source packets for the router, requests of the
+//! subscriber, RTCP packets. The worker decrypts before and encrypts after, so this layer knows no ciphers.
+//! Limits: `STREAMS_MAX`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use core::time::Duration;
+
+use bytes::Bytes;
+use proto::ids::{Mid, Rid};
+use proto::rtcp::{ReceiverReport, ReportBlock, Rtcp, SenderReport};
+use proto::rtp::extension::{Extension, ExtensionMap};
+use proto::rtp::{RtpError, RtpView, SeqNo, Ssrc};
+use proto::sdp::{SectionCodec, SsrcOffer};
+use proto::time::{Instant, NtpTime, earliest};
+
+use super::arrivals::ArrivalLog;
+use super::clock::PublisherClock;
+use super::packet::{SourcePacket, StreamId};
+use super::reception::round_trip;
+use super::rtp_recv::{Arrival, RecvDrop, RtpRecvPipeline, StreamOrigin};
+use super::rtp_send::RtpSendPipeline;
+
+/// The least time between two streams of the same layer: an encoder that begins anew takes longer, and each beginning
+/// costs the subscribers a switch.
+const RESTART_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How many half times rarer the pictures of a layer may be than those of the liveliest: 15 against 30 a second is usual
+/// for small tiers, 12 is still fair, and one that is watched may fall to 6.
+const RARER: u32 = 5;
+const RARER_WATCHED: u32 = 10;
+
+/// Streams of one publisher: ten media sections of three layers. The one silent longest goes first.
+const STREAMS_MAX: usize = 32;
+
+/// Between two rounds of sender and receiver reports; libwebrtc's own interval for video.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The first reports come sooner: they carry the clocks without which sound and picture are not in sync.
+const FIRST_REPORT_AFTER: Duration = Duration::from_millis(150);
+
+/// Report blocks that fit one RTCP packet (RFC 3550 §6.4.1: a five-bit count).
+const REPORT_BLOCKS_MAX: usize = 31;
+
+/// A media section in which the client sends.
+#[derive(Debug, Clone)]
+pub struct ReceiveSection {
+    /// Its name.
+    pub mid: Mid,
+    /// What was negotiated.
+    pub codecs: Arc<[SectionCodec]>,
+    /// The streams that the offer names, if it does.
+    pub ssrcs: Vec<SsrcOffer>,
+    /// The simulcast layers that the offer names; empty if there is one stream.
+    pub rids: Vec<Rid>,
+}
+
+/// A packet that goes on to the subscribers.
+#[derive(Debug)]
+pub struct Received {
+    /// The media section it came in, by its place in the offer.
+    pub section: usize,
+    /// Its stream.
+    pub stream: StreamId,
+    /// Whether this is the stream's first packet.
+    pub is_new_stream: bool,
+    /// Whether a retransmission brought it.
+    pub is_recovered: bool,
+    /// The packet.
+    pub packet: SourcePacket,
+}
+
+/// Why a packet went no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RtpDrop {
+    /// It is not RTP.
+    #[error("not RTP: {0}")]
+    Malformed(#[from] RtpError),
+    /// No media section claims its source.
+    #[error("stream {0:?} belongs to no media section")]
+    UnknownStream(Ssrc),
+    /// Its stream would replace one that has only just begun.
+    #[error("stream {0:?} begins too soon after the last one of its kind")]
+    TooManyStreams(Ssrc),
+    /// Its stream refused it.
+    #[error(transparent)]
+    Refused(#[from] RecvDrop),
+}
+
+/// What a subscriber asks for, by slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Feedback {
+    /// Packets lost on the way to it.
+    Nack {
+        /// The slot.
+        slot: usize,
+        /// The lost packets.
+        lost: Vec<SeqNo>,
+    },
+    /// Its decoder cannot go on.
+    KeyFrameWanted {
+        /// The slot.
+        slot: usize,
+    },
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct ConnectionPipeline {
+    own_ssrc: Ssrc,
+    cname: String,
+    sections: Vec<Option<ReceiveSection>>,
+    extensions: ExtensionMap,
+    streams: BTreeMap<StreamId, RtpRecvPipeline>,
+    by_ssrc: BTreeMap<Ssrc, StreamId>,
+    connection: u64,
+    next_stream: u32,
+    slots: Vec<RtpSendPipeline>,
+    arrivals: ArrivalLog,
+    publisher_clock: PublisherClock,
+    rtt: Option<Duration>,
+    report_at: Option<Instant>,
+    waiting: Vec<Rtcp>,
+}
+
+impl ConnectionPipeline {
+    /// A pipeline without sections; `connection` is the worker's number for it, never used twice.
+    pub fn new(own_ssrc: Ssrc, cname: String, connection: u64) -> Self {
+        Self {
+            own_ssrc,
+            cname,
+            sections: Vec::new(),
+            extensions: ExtensionMap::default(),
+            streams: BTreeMap::new(),
+            by_ssrc: BTreeMap::new(),
+            connection,
+            next_stream: 0,
+            slots: Vec::new(),
+            arrivals: ArrivalLog::new(own_ssrc, Ssrc(0)),
+            publisher_clock: PublisherClock::default(),
+            rtt: None,
+            report_at: None,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Takes the sections of an offer in its order; `None` where the client does not send. Streams of sections that are
+    /// gone end.
+    pub fn set_sections(&mut self, sections: Vec<Option<ReceiveSection>>, extensions: ExtensionMap) {
+        let mid = |sections: &[Option<ReceiveSection>], index: usize| {
+            sections.get(index).and_then(Option::as_ref).map(|section| section.mid.clone())
+        };
+        let origins = self.streams.values().map(|stream| (stream.id(), stream.origin().section));
+        // A section's place may go to another mid (RFC 8829 §5.2.2).
+        let gone = origins.filter(|(_, index)| mid(&self.sections, *index) != mid(&sections, *index));
+        let gone: Vec<StreamId> = gone.map(|(id, _)| id).collect();
+        self.sections = sections;
+        self.extensions = extensions;
+        for id in gone {
+            self.remove_stream(id);
+        }
+    }
+
+    /// Adds a slot and tells its number.
+    pub fn add_slot(&mut self, slot: RtpSendPipeline) -> usize {
+        self.slots.push(slot);
+        self.slots.len() - 1
+    }
+
+    /// A decrypted RTP packet.
+    pub fn handle_rtp(&mut self, now: Instant, wall: NtpTime, bytes: &Bytes) -> Result<Received, RtpDrop> {
+        let view = RtpView::parse(bytes)?;
+        self.note_arrival(now, &view);
+        let known = self.by_ssrc.get(&view.ssrc()).copied();
+        let id = match known {
+            Some(id) => id,
+            None => self.add_stream(now, wall, &view)?,
+        };
+        let stream = self.streams.get_mut(&id).expect("by_ssrc names streams that exist");
+        let section = stream.origin().section;
+        let codecs = self.sections[section].as_ref().map(|section| Arc::clone(&section.codecs));
+        let codecs = codecs.ok_or(RtpDrop::UnknownStream(view.ssrc()))?;
+        let is_new_stream = known.is_none() && stream.origin().ssrc == view.ssrc();
+        let is_recovered = stream.rtx_ssrc() == Some(view.ssrc());
+        let arrival = Arrival { view, bytes, codecs: &codecs, extensions: &self.extensions };
+        let packet = if is_recovered {
+            stream.handle_retransmission(now, &arrival)
+        } else {
+            stream.handle_packet(now, &arrival)
+        }?;
+        self.report_at.get_or_insert(now + FIRST_REPORT_AFTER);
+        Ok(Received { section, stream: id, is_new_stream, is_recovered, packet })
+    }
+
+    /// Decrypted RTCP packets: keeps what is about clocks and round trips, returns what the router must answer.
+    pub fn handle_rtcp(&mut self, now: Instant, wall: NtpTime, packets: Vec<Rtcp>) -> Vec<Feedback> {
+        let mut feedback = Vec::new();
+        for packet in packets {
+            match packet {
+                Rtcp::SenderReport(report) => {
+                    self.handle_sender_report(now, wall, &report);
+                    self.handle_report_blocks(wall, &report.reports);
+                }
+                Rtcp::ReceiverReport(report) => self.handle_report_blocks(wall, &report.reports),
+                Rtcp::Nack { media, lost, .. } => {
+                    feedback.extend(self.slot_of(media).map(|slot| Feedback::Nack { slot, lost }));
+                }
+                Rtcp::Pli { media, .. } => {
+                    feedback.extend(self.slot_of(media).map(|slot| Feedback::KeyFrameWanted { slot }));
+                }
+                Rtcp::Fir { requests, .. } => feedback.extend(
+                    requests
+                        .iter()
+                        .filter_map(|(media, _)| self.slot_of(*media))
+                        .map(|slot| Feedback::KeyFrameWanted { slot }),
+                ),
+                Rtcp::SourceDescription { .. } | Rtcp::Bye { .. } | Rtcp::TransportFeedback(_) => {}
+            }
+        }
+        feedback
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant, wall: NtpTime) {
+        self.arrivals.handle_timeout(now);
+        for stream in self.streams.values_mut() {
+            stream.handle_timeout(now);
+        }
+        if self.report_at.is_some_and(|at| at <= now) {
+            self.report(now, wall);
+            self.report_at = Some(now + REPORT_INTERVAL);
+        }
+    }
+
+    /// A stream in which packets were given up: whoever watches it needs a key frame.
+    pub fn poll_gap(&mut self) -> Option<StreamId> {
+        self.streams.values_mut().find_map(|stream| stream.poll_gap().then(|| stream.id()))
+    }
+
+    /// The RTCP packets to send now, as one compound; empty if there are none.
+    pub fn poll_rtcp(&mut self) -> Vec<Rtcp> {
+        let mut packets = std::mem::take(&mut self.waiting);
+        let (sender, streams) = (self.own_ssrc, &mut self.streams);
+        while let Some(feedback) = self.arrivals.poll_feedback() {
+            packets.push(Rtcp::TransportFeedback(feedback));
+        }
+        for stream in streams.values_mut() {
+            let media = stream.origin().ssrc;
+            while let Some(lost) = stream.poll_nack() {
+                packets.push(Rtcp::Nack { sender, media, lost });
+            }
+            if stream.poll_key_frame_request() {
+                packets.push(Rtcp::Pli { sender, media });
+            }
+        }
+        packets
+    }
+
+    /// When to wake; `None` if there is nothing to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let own = earliest(self.report_at, self.arrivals.poll_timeout());
+        self.streams.values().fold(own, |at, stream| earliest(at, stream.poll_timeout()))
+    }
+
+    /// When what a packet of `stream` started wants attention: cheaper than asking all streams.
+    pub fn poll_arrival_timeout(&self, stream: Option<StreamId>) -> Option<Instant> {
+        let own = earliest(self.report_at, self.arrivals.poll_timeout());
+        let stream = stream.and_then(|stream| self.streams.get(&stream));
+        earliest(own, stream.and_then(RtpRecvPipeline::poll_timeout))
+    }
+
+    /// Whether a stream has something to ask for again at once.
+    pub fn is_nack_due(&self, stream: StreamId) -> bool {
+        self.streams.get(&stream).is_some_and(RtpRecvPipeline::is_nack_due)
+    }
+
+    /// Sends the next reports soon: a slot carries another stream, whose clocks its receiver does not know. Tells when.
+    pub fn hasten_report(&mut self, now: Instant) -> Instant {
+        let soon = now + FIRST_REPORT_AFTER;
+        let at = self.report_at.map_or(soon, |at| at.min(soon));
+        self.report_at = Some(at);
+        at
+    }
+
+    /// A slot.
+    pub fn slot_mut(&mut self, slot: usize) -> Option<&mut RtpSendPipeline> {
+        self.slots.get_mut(slot)
+    }
+
+    /// The slots, in the order of their adding.
+    pub fn slots(&self) -> &[RtpSendPipeline] {
+        &self.slots
+    }
+
+    /// The slots, to change them.
+    pub fn slots_mut(&mut self) -> &mut [RtpSendPipeline] {
+        &mut self.slots
+    }
+
+    /// A stream.
+    pub fn stream(&self, id: StreamId) -> Option<&RtpRecvPipeline> {
+        self.streams.get(&id)
+    }
+
+    /// A stream, to change it.
+    pub fn stream_mut(&mut self, id: StreamId) -> Option<&mut RtpRecvPipeline> {
+        self.streams.get_mut(&id)
+    }
+
+    /// The streams of a media section.
+    pub fn streams(&self, section: usize) -> impl Iterator<Item = &RtpRecvPipeline> {
+        self.streams.values().filter(move |stream| stream.origin().section == section)
+    }
+
+    /// The streams of a media section that are fit to be watched: alive, and with pictures not much rarer than those of
+    /// the liveliest. A layer that its publisher's bandwidth hardly carries is worse than the next smaller one.
+    /// `watched` is judged more mildly, so that it is not left for a moment's weakness.
+    pub fn fit_streams(&self, now: Instant, section: usize, watched: Option<StreamId>) -> Vec<StreamId> {
+        let alive = || self.streams(section).filter(|stream| stream.is_alive(now));
+        let liveliest = alive().map(RtpRecvPipeline::picture_interval).min().unwrap_or_default();
+        let is_fit = |stream: &&RtpRecvPipeline| {
+            let rarer = if watched == Some(stream.id()) { RARER_WATCHED } else { RARER };
+            stream.picture_interval() <= liveliest * rarer / 2
+        };
+        alive().filter(is_fit).map(RtpRecvPipeline::id).collect()
+    }
+
+    /// The codecs negotiated for a media section in which the client sends.
+    pub fn section_codecs(&self, section: usize) -> Option<&[SectionCodec]> {
+        Some(&self.sections.get(section)?.as_ref()?.codecs)
+    }
+
+    /// The place in the offer of a media section in which the client sends.
+    pub fn section_of(&self, mid: &Mid) -> Option<usize> {
+        self.sections.iter().position(|section| section.as_ref().is_some_and(|section| section.mid == *mid))
+    }
+
+    fn note_arrival(&mut self, now: Instant, view: &RtpView<'_>) {
+        let Some(id) = self.extensions.id(Extension::TransportSequence) else { return };
+        if let Some(&[high, low]) = view.extension(id).and_then(|value| value.first_chunk::<2>()) {
+            self.arrivals.set_media(view.ssrc());
+            self.arrivals.handle_arrival(now, SeqNo(u16::from_be_bytes([high, low])));
+        }
+    }
+
+    /// The stream of an SSRC that is new: by its mid and rid (RFC 8843 §9.2, RFC 8852), else by the offer's SSRCs.
+    fn add_stream(&mut self, now: Instant, wall: NtpTime, view: &RtpView<'_>) -> Result<StreamId, RtpDrop> {
+        let unknown = RtpDrop::UnknownStream(view.ssrc());
+        let section = match self.text(view, Extension::Mid) {
+            Some(mid) => self.section_of(&Mid::from(mid)),
+            None => self.section_by_ssrc(view.ssrc()),
+        };
+        let section = section.ok_or(unknown)?;
+        let offered = self.sections[section].as_ref().ok_or(unknown)?;
+        let payload_type = view.payload_type();
+        if offered.codecs.iter().any(|codec| codec.rtx == Some(payload_type)) {
+            let id = self.repaired_stream(section, view).ok_or(unknown)?;
+            self.add_rtx(id, view.ssrc());
+            return Ok(id);
+        }
+        let rid = self.text(view, Extension::Rid).map(Rid::from);
+        if !offered.rids.is_empty() && !rid.as_ref().is_some_and(|rid| offered.rids.contains(rid)) {
+            return Err(unknown);
+        }
+        let codec = offered.codecs.iter().find(|codec| codec.payload_type == payload_type);
+        let codec = codec.ok_or(RecvDrop::UnknownPayloadType(payload_type.0))?.clone();
+        let origin = StreamOrigin { section, rid, ssrc: view.ssrc() };
+        let stream = RtpRecvPipeline::new(now, wall, self.next_id()?, origin, &codec, view.timestamp());
+        self.insert_stream(now, stream)
+    }
+
+    /// The stream that a new stream of retransmissions repairs.
+    fn repaired_stream(&self, section: usize, view: &RtpView<'_>) -> Option<StreamId> {
+        let offered = self.sections[section].as_ref()?;
+        let offer = offered.ssrcs.iter().find(|offer| offer.ssrc == view.ssrc());
+        let media = offer.and_then(|offer| offer.rtx_of);
+        let rid = self.text(view, Extension::RepairedRid).map(Rid::from);
+        let repaired = self.streams(section).find(|stream| match (&rid, media) {
+            (Some(rid), _) => stream.origin().rid.as_ref() == Some(rid),
+            (None, Some(media)) => stream.origin().ssrc == media,
+            (None, None) => offered.rids.is_empty(),
+        });
+        repaired.map(RtpRecvPipeline::id)
+    }
+
+    fn add_rtx(&mut self, id: StreamId, ssrc: Ssrc) {
+        let stream = self.streams.get_mut(&id).expect("repaired_stream found it");
+        if let Some(old) = stream.rtx_ssrc() {
+            self.by_ssrc.remove(&old);
+        }
+        stream.set_rtx(ssrc);
+        self.by_ssrc.insert(ssrc, id);
+    }
+
+    /// A header extension that is a text.
+    fn text<'a>(&self, view: &RtpView<'a>, extension: Extension) -> Option<&'a str> {
+        std::str::from_utf8(view.extension(self.extensions.id(extension)?)?).ok()
+    }
+
+    fn next_id(&mut self) -> Result<StreamId, RtpDrop> {
+        let id = StreamId { connection: self.connection, index: self.next_stream };
+        self.next_stream = self.next_stream.checked_add(1).ok_or(RtpDrop::TooManyStreams(self.own_ssrc))?;
+        Ok(id)
+    }
+
+    fn insert_stream(&mut self, now: Instant, mut stream: RtpRecvPipeline) -> Result<StreamId, RtpDrop> {
+        let (id, origin) = (stream.id(), stream.origin().clone());
+        let replaced = self.streams(origin.section).find(|stream| stream.origin().rid == origin.rid);
+        if let Some((replaced, since)) = replaced.map(|stream| (stream.id(), stream.since())) {
+            if now.since(since) < RESTART_INTERVAL {
+                return Err(RtpDrop::TooManyStreams(origin.ssrc));
+            }
+            self.remove_stream(replaced); // the client's encoder began anew under another SSRC
+        }
+        if self.streams.len() >= STREAMS_MAX {
+            let idle = self.streams.values().find(|stream| !stream.is_alive(now));
+            let idle = idle.or(self.streams.values().next()).map(RtpRecvPipeline::id);
+            self.remove_stream(idle.expect("there are STREAMS_MAX streams"));
+        }
+        if let Some(rtt) = self.rtt {
+            stream.set_rtt(rtt);
+        }
+        self.by_ssrc.insert(origin.ssrc, id);
+        self.streams.insert(id, stream);
+        Ok(id)
+    }
+
+    fn remove_stream(&mut self, id: StreamId) {
+        self.streams.remove(&id);
+        self.by_ssrc.retain(|_, stream| *stream != id);
+    }
+
+    fn section_by_ssrc(&self, ssrc: Ssrc) -> Option<usize> {
+        self.sections.iter().position(|section| {
+            section.as_ref().is_some_and(|section| section.ssrcs.iter().any(|offer| offer.ssrc == ssrc))
+        })
+    }
+
+    fn slot_of(&self, media: Ssrc) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.ssrc() == media)
+    }
+
+    fn handle_sender_report(&mut self, now: Instant, wall: NtpTime, report: &SenderReport) {
+        let Some(id) = self.by_ssrc.get(&report.ssrc) else { return };
+        let stream = self.streams.get_mut(id).expect("by_ssrc names streams that exist");
+        if stream.origin().ssrc != report.ssrc {
+            return; // the clock of a stream of retransmissions is its media stream's
+        }
+        self.publisher_clock.handle_sender_report(wall, report.ntp);
+        let at = self.publisher_clock.to_server(report.ntp).unwrap_or(wall);
+        stream.handle_sender_report(now, report.ntp, at, report.rtp_timestamp);
+    }
+
+    fn handle_report_blocks(&mut self, wall: NtpTime, blocks: &[ReportBlock]) {
+        let Some(sample) = blocks.iter().find_map(|block| round_trip(block, wall)) else { return };
+        // RFC 6298 §2.3's gain of 1/8.
+        let rtt = self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8);
+        self.rtt = Some(rtt);
+        for stream in self.streams.values_mut() {
+            stream.set_rtt(rtt);
+        }
+        for slot in &mut self.slots {
+            slot.set_rtt(rtt);
+        }
+    }
+
+    /// One round of reports (RFC 3550 §6.4): on every slot that has sent and every stream that came.
+    fn report(&mut self, now: Instant, wall: NtpTime) {
+        let mut blocks: Vec<ReportBlock> =
+            self.streams.values_mut().filter_map(|stream| stream.report(now)).collect();
+        for slot in &self.slots {
+            let (stats, Some(rtp_timestamp)) = (slot.stats(), slot.timestamp_at(wall)) else { continue };
+            if slot.current().is_none() {
+                continue;
+            }
+            self.waiting.push(Rtcp::SenderReport(SenderReport {
+                ssrc: slot.ssrc(),
+                ntp: wall,
+                rtp_timestamp,
+                packets: stats.packets,
+                octets: stats.octets,
+                reports: Vec::new(),
+            }));
+            self.waiting.push(Rtcp::SourceDescription { ssrc: slot.ssrc(), cname: self.cname.clone() });
+        }
+        while !blocks.is_empty() {
+            let rest = blocks.split_off(blocks.len().min(REPORT_BLOCKS_MAX));
+            self.waiting.push(Rtcp::ReceiverReport(ReceiverReport { ssrc: self.own_ssrc, reports: blocks }));
+            blocks = rest;
+        }
+    }
+}

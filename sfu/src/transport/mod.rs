@@ -1,0 +1,12 @@
+//! Transport processing: RTP in and out, its repair, its clocks and its feedback.
+
+pub mod arrivals;
+pub mod clock;
+pub mod connection;
+pub mod keyframes;
+pub mod packet;
+pub mod reception;
+pub mod rewriter;
+pub mod rtp_recv;
+pub mod rtp_send;
+pub mod selector;

@@ -1,0 +1,378 @@
+//! `RtpRecvPipeline`: one stream of a publisher, from decrypted packets to source packets in the router's hands.
+//!
+//! In: RTP packets of the stream and of its retransmissions, sender reports. Out: [`SourcePacket`]s, NACKs, key-frame
+//! requests, reception reports. Order on the way: extend the sequence number, undo RTX, note holes, keep for
+//! retransmission. Time: `now`, monotonic; `wall`, the server's wall clock at `now`.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use fec::nack::NackGenerator;
+use fec::repair_time::RepairTime;
+use fec::retransmit::PacketCache;
+use proto::codec::Codec;
+use proto::ids::Rid;
+use proto::rtp::extension::{Extension, ExtensionMap};
+use proto::rtp::{RtpView, SeqNo, SeqUnwrapper, Ssrc, rtx};
+use proto::sdp::SectionCodec;
+use proto::time::{Instant, NtpTime, earliest};
+
+use super::clock::RtpClock;
+use super::keyframes::KeyFrameRequester;
+use super::packet::{SourceHeader, SourcePacket, StreamId};
+use super::reception::Reception;
+
+/// A stream without a picture for four times its usual interval is not being sent: its publisher's bandwidth or a mute
+/// stopped it. At least `IDLE_MIN`, which an encoder that hesitates may take, at most `IDLE_MAX`.
+const IDLE_INTERVALS: u32 = 4;
+const IDLE_MIN: Duration = Duration::from_millis(300);
+const IDLE_MAX: Duration = Duration::from_secs(1);
+
+/// A request for lost packets is said once more so much later, apart enough not to be lost with the first: it crosses
+/// the same network as what it asks for, and its own loss costs a whole retry. The publisher answers once (libwebrtc
+/// sends no packet again within a round trip).
+const ECHO_AFTER: Duration = Duration::from_millis(10);
+
+/// Requests that wait to be said once more; the oldest goes first.
+const ECHOES_MAX: usize = 16;
+
+/// The most that waiting for the next picture adds to a repair: at 20 pictures a second and fewer, freezes are judged
+/// more mildly anyway.
+const UNNOTICED_MAX: Duration = Duration::from_millis(50);
+
+/// What a stream is, before its first packet.
+#[derive(Debug, Clone)]
+pub struct StreamOrigin {
+    /// The media section it came in, by its place in the offer.
+    pub section: usize,
+    /// Its simulcast layer, if it is one.
+    pub rid: Option<Rid>,
+    /// Its source.
+    pub ssrc: Ssrc,
+}
+
+/// A packet of a stream and what was negotiated for its media section.
+#[derive(Debug)]
+pub struct Arrival<'a> {
+    /// Its header, read.
+    pub view: RtpView<'a>,
+    /// All of it.
+    pub bytes: &'a Bytes,
+    /// The section's codecs.
+    pub codecs: &'a [SectionCodec],
+    /// The connection's header extensions.
+    pub extensions: &'a ExtensionMap,
+}
+
+/// Why a packet went no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecvDrop {
+    /// Its payload type is not one that was negotiated for the media section.
+    #[error("payload type {0} was not negotiated")]
+    UnknownPayloadType(u8),
+    /// It came twice.
+    #[error("came twice")]
+    Duplicate,
+    /// A retransmission without a payload: the publisher probes for bandwidth.
+    #[error("padding alone")]
+    Padding,
+}
+
+/// One stream of a publisher; see the module's description.
+#[derive(Debug)]
+pub struct RtpRecvPipeline {
+    id: StreamId,
+    origin: StreamOrigin,
+    rtx_ssrc: Option<Ssrc>,
+    seq: SeqUnwrapper,
+    nack: Option<NackGenerator>,
+    /// Requests to say once more, and when.
+    echoes: VecDeque<(Instant, Vec<u64>)>,
+    /// Packets to ask for once more now.
+    again: Vec<u64>,
+    now: Instant,
+    repair_time: RepairTime,
+    cache: PacketCache<SourcePacket>,
+    reception: Reception,
+    /// None for sound, and where PLI was not negotiated.
+    key_frames: Option<KeyFrameRequester>,
+    clock: RtpClock,
+    size: Option<(u32, u32)>,
+    since: Instant,
+    last_arrival: Instant,
+    last_picture: Instant,
+    picture_interval: Duration,
+    has_gap: bool,
+}
+
+/// How a packet came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Itself,
+    Retransmission,
+}
+
+impl RtpRecvPipeline {
+    /// A stream whose first packet, with timestamp `rtp`, is about to be handled.
+    pub fn new(
+        now: Instant,
+        wall: NtpTime,
+        id: StreamId,
+        origin: StreamOrigin,
+        codec: &SectionCodec,
+        rtp: u32,
+    ) -> Self {
+        Self {
+            id,
+            reception: Reception::new(origin.ssrc),
+            origin,
+            rtx_ssrc: None,
+            seq: SeqUnwrapper::default(),
+            nack: codec.nack.then(NackGenerator::default),
+            echoes: VecDeque::new(),
+            again: Vec::new(),
+            now,
+            repair_time: RepairTime::default(),
+            cache: PacketCache::default(),
+            key_frames: codec.pli.then(KeyFrameRequester::default),
+            clock: RtpClock { at: wall, rtp, rate: codec.clock_rate },
+            size: None,
+            since: now,
+            last_arrival: now,
+            last_picture: now,
+            picture_interval: IDLE_MAX / IDLE_INTERVALS,
+            has_gap: false,
+        }
+    }
+
+    /// A packet of the stream itself.
+    pub fn handle_packet(&mut self, now: Instant, arrival: &Arrival<'_>) -> Result<SourcePacket, RecvDrop> {
+        let view = &arrival.view;
+        let codec = arrival.codecs.iter().find(|codec| codec.payload_type == view.payload_type());
+        let unknown = RecvDrop::UnknownPayloadType(view.payload_type().0);
+        let known = codec.and_then(|codec| codec.codec).ok_or(unknown)?;
+        self.reception.handle_packet(now, view.seq(), view.timestamp(), self.clock.rate);
+        let header = self.header(now, arrival, known, view.seq());
+        let start = view.header_len();
+        let packet = SourcePacket::new(header, arrival.bytes.clone(), start..start + view.payload().len());
+        self.accept(now, packet, Way::Itself)
+    }
+
+    /// A packet of the stream's retransmissions (RFC 4588): the original in another wrapping.
+    pub fn handle_retransmission(
+        &mut self,
+        now: Instant,
+        arrival: &Arrival<'_>,
+    ) -> Result<SourcePacket, RecvDrop> {
+        let view = &arrival.view;
+        let (original, rest) = rtx::unwrap(view.payload()).ok_or(RecvDrop::Padding)?;
+        let unknown = RecvDrop::UnknownPayloadType(view.payload_type().0);
+        let codec = arrival.codecs.iter().find(|codec| codec.rtx == Some(view.payload_type()));
+        let codec = codec.ok_or(unknown)?;
+        let mut header = self.header(now, arrival, codec.codec.ok_or(unknown)?, original);
+        header.payload_type = codec.payload_type;
+        let start = view.header_len() + view.payload().len() - rest.len();
+        let packet = SourcePacket::new(header, arrival.bytes.clone(), start..start + rest.len());
+        self.accept(now, packet, Way::Retransmission)
+    }
+
+    /// A sender report of the stream; `at` is its wall clock mapped to the server's.
+    pub fn handle_sender_report(&mut self, now: Instant, reported: NtpTime, at: NtpTime, rtp: u32) {
+        self.reception.handle_sender_report(now, reported, rtp);
+        self.clock = RtpClock { at, rtp, ..self.clock };
+    }
+
+    /// A subscriber cannot go on without a key frame.
+    pub fn want_key_frame(&mut self, now: Instant) {
+        if let Some(key_frames) = &mut self.key_frames {
+            key_frames.want(now);
+        }
+    }
+
+    /// Notes the round trip to the publisher.
+    pub fn set_rtt(&mut self, rtt: Duration) {
+        if let Some(nack) = &mut self.nack {
+            nack.set_rtt(rtt);
+        }
+        if let Some(key_frames) = &mut self.key_frames {
+            key_frames.set_rtt(rtt);
+        }
+    }
+
+    /// Notes which stream carries the retransmissions.
+    pub fn set_rtx(&mut self, ssrc: Ssrc) {
+        self.rtx_ssrc = Some(ssrc);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        if let Some(nack) = &mut self.nack {
+            nack.handle_timeout(now);
+            while self.echoes.front().is_some_and(|(at, _)| *at <= now) {
+                let (_, lost) = self.echoes.pop_front().expect("there is a front");
+                self.again.extend(lost.into_iter().filter(|seq| nack.missing_since(*seq).is_some()));
+            }
+            self.has_gap |= nack.take_given_up() > 0;
+        }
+        if let Some(key_frames) = &mut self.key_frames {
+            key_frames.handle_timeout(now);
+        }
+        self.cache.evict(now);
+    }
+
+    /// The packets to ask for again now.
+    pub fn poll_nack(&mut self) -> Option<Vec<SeqNo>> {
+        let numbers = |lost: &[u64]| lost.iter().map(|seq| SeqNo(*seq as u16)).collect();
+        if !self.again.is_empty() {
+            return Some(numbers(&std::mem::take(&mut self.again)));
+        }
+        let lost = self.nack.as_mut()?.poll_nack()?;
+        let asked = numbers(&lost);
+        if self.echoes.len() == ECHOES_MAX {
+            self.echoes.pop_front();
+        }
+        self.echoes.push_back((self.now + ECHO_AFTER, lost));
+        Some(asked)
+    }
+
+    /// Whether `poll_nack` has something.
+    pub fn is_nack_due(&self) -> bool {
+        self.nack.as_ref().is_some_and(NackGenerator::is_due)
+    }
+
+    /// Whether to ask for a key frame now.
+    pub fn poll_key_frame_request(&mut self) -> bool {
+        self.key_frames.as_mut().is_some_and(KeyFrameRequester::poll_request)
+    }
+
+    /// Whether packets were given up since the last call: who watches this stream needs a key frame.
+    pub fn poll_gap(&mut self) -> bool {
+        std::mem::take(&mut self.has_gap)
+    }
+
+    /// When to wake; `None` if there is nothing to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let nack = self.nack.as_ref().and_then(NackGenerator::poll_timeout);
+        let nack = earliest(nack, self.echoes.front().map(|(at, _)| *at));
+        earliest(nack, self.key_frames.as_ref().and_then(KeyFrameRequester::poll_timeout))
+    }
+
+    /// The reception report on this stream (RFC 3550 §6.4.1).
+    pub fn report(&mut self, now: Instant) -> Option<proto::rtcp::ReportBlock> {
+        self.reception.report(now)
+    }
+
+    /// A packet of the last seconds, for sending it again.
+    pub fn packet(&self, seq: u64) -> Option<&SourcePacket> {
+        self.cache.get(seq)
+    }
+
+    /// Whether packets have come of late.
+    pub fn is_alive(&self, now: Instant) -> bool {
+        let patience = (self.picture_interval * IDLE_INTERVALS).clamp(IDLE_MIN, IDLE_MAX);
+        now.since(self.last_arrival) < patience
+    }
+
+    /// The usual time between two of its pictures.
+    pub fn picture_interval(&self) -> Duration {
+        self.picture_interval
+    }
+
+    /// When its first packet came.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// This stream's name.
+    pub fn id(&self) -> StreamId {
+        self.id
+    }
+
+    /// Where it came from.
+    pub fn origin(&self) -> &StreamOrigin {
+        &self.origin
+    }
+
+    /// The stream of its retransmissions, once known.
+    pub fn rtx_ssrc(&self) -> Option<Ssrc> {
+        self.rtx_ssrc
+    }
+
+    /// Its clock, as well as it is known.
+    pub fn clock(&self) -> RtpClock {
+        self.clock
+    }
+
+    /// Width and height of its pictures, as its last key frame said.
+    pub fn size(&self) -> Option<(u32, u32)> {
+        self.size
+    }
+
+    fn header(&self, now: Instant, arrival: &Arrival<'_>, codec: Codec, seq: SeqNo) -> SourceHeader {
+        let Arrival { view, extensions, .. } = arrival;
+        let one_byte = |extension| {
+            let value = view.extension(extensions.id(extension)?)?;
+            value.first().copied()
+        };
+        SourceHeader {
+            seq: self.seq.peek(seq),
+            timestamp: view.timestamp(),
+            marker: view.marker(),
+            payload_type: view.payload_type(),
+            codec,
+            clock: self.clock,
+            audio_level: one_byte(Extension::AudioLevel),
+            orientation: one_byte(Extension::VideoOrientation),
+            repair_time: self.playout_floor(now),
+        }
+    }
+
+    /// How long playout should wait for repairs. The loss of a picture's last packet shows only with the next picture.
+    fn playout_floor(&self, now: Instant) -> Duration {
+        match self.repair_time.floor(now) {
+            Duration::ZERO => Duration::ZERO,
+            floor => floor + self.picture_interval.min(UNNOTICED_MAX),
+        }
+    }
+
+    fn accept(&mut self, now: Instant, packet: SourcePacket, way: Way) -> Result<SourcePacket, RecvDrop> {
+        match (&mut self.nack, way) {
+            (Some(nack), Way::Retransmission) => {
+                // Publishers probe with old packets in new wrappings: only what was missing is news.
+                if let Some(since) = nack.missing_since(packet.seq) {
+                    self.repair_time.handle_repair(now, now.since(since));
+                }
+                if !nack.handle_recovered(packet.seq) {
+                    return Err(RecvDrop::Duplicate);
+                }
+            }
+            (Some(nack), Way::Itself) => {
+                if self.cache.get(packet.seq).is_some() {
+                    return Err(RecvDrop::Duplicate);
+                }
+                nack.handle_arrival(now, packet.seq);
+            }
+            (None, Way::Itself | Way::Retransmission) => {}
+        }
+        self.seq.unwrap(SeqNo(packet.seq as u16));
+        self.now = now;
+        self.last_arrival = now;
+        if self.nack.is_some() {
+            self.cache.insert(now, packet.seq, packet.clone());
+        }
+        if packet.marker && way == Way::Itself {
+            self.picture_interval =
+                (self.picture_interval * 7 + now.since(self.last_picture).min(IDLE_MAX)) / 8;
+            self.last_picture = now;
+        }
+        if packet.key_frame {
+            if let Some(key_frames) = &mut self.key_frames {
+                key_frames.handle_key_frame(now);
+            }
+            self.size = proto::codec::picture_size(packet.codec, packet.payload()).or(self.size);
+        }
+        Ok(packet)
+    }
+}
