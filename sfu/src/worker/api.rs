@@ -1,0 +1,182 @@
+//! What a shell says to a worker and what it hears back: the only types of this crate that a shell needs.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::BytesMut;
+use proto::ids::{ParticipantId, RoomName, SessionId};
+use proto::seed::Seed;
+use proto::signal::{LeaveReason, Source};
+use proto::time::NtpTime;
+
+use crate::network::dtls::Certificate;
+
+/// What a worker is made of.
+#[derive(Clone)]
+pub struct Config {
+    /// The addresses at which clients reach this worker's UDP socket; they become its ICE candidates.
+    pub candidates: Vec<SocketAddr>,
+    /// The certificate that DTLS shows and whose fingerprint answers carry.
+    pub certificate: Certificate,
+    /// Where chance comes from: identifiers, ICE credentials, SSRCs.
+    pub seed: Seed,
+    /// The standard library's name for `Instant::ZERO`, for libraries that want such a one.
+    pub epoch: std::time::Instant,
+    /// The wall clock at `Instant::ZERO`, for sender reports.
+    pub wall_clock: NtpTime,
+    /// The most participants in one room.
+    pub room_participants_max: usize,
+}
+
+/// A WebSocket, numbered by the shell; a number is not used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketId(pub u64);
+
+/// What a verified token allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// The room that may be joined.
+    pub room: RoomName,
+    /// Who this is to the application (`sub`).
+    pub identity: String,
+    /// The name to show.
+    pub name: String,
+    /// The sources that may be published; empty if none.
+    pub publish: Vec<Source>,
+    /// Whether others' tracks may be received.
+    pub subscribe: bool,
+}
+
+/// Something that happened outside.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A UDP datagram arrived. It may be altered: decryption happens in place where it can.
+    Datagram {
+        /// The local address it was sent to, where the shell knows; replies leave from there.
+        local: Option<IpAddr>,
+        /// Where it came from.
+        remote: SocketAddr,
+        /// Its bytes.
+        bytes: &'a mut [u8],
+    },
+    /// A WebSocket with a valid token opened; `session` if it wants to take up that session again.
+    SocketOpened {
+        /// The shell's number for it.
+        socket: SocketId,
+        /// What its token allows.
+        grant: Grant,
+        /// The session to take up again.
+        session: Option<SessionId>,
+    },
+    /// A text message arrived on a WebSocket.
+    SocketMessage {
+        /// Which.
+        socket: SocketId,
+        /// The text.
+        text: &'a str,
+    },
+    /// A WebSocket closed or broke.
+    SocketClosed {
+        /// Which.
+        socket: SocketId,
+    },
+    /// The server is shutting down: everyone is told and let go.
+    Drain,
+    /// The time that `poll_timeout` named has come.
+    Timeout,
+}
+
+/// Something the shell shall do.
+#[derive(Debug)]
+pub enum Output {
+    /// Send a UDP datagram.
+    Transmit(Transmit),
+    /// Send a text message on a WebSocket.
+    Message {
+        /// Which.
+        socket: SocketId,
+        /// The text.
+        text: String,
+    },
+    /// Close a WebSocket after what was sent on it.
+    CloseSocket {
+        /// Which.
+        socket: SocketId,
+    },
+    /// Something worth a log line.
+    Event(Event),
+}
+
+/// A UDP datagram to send.
+#[derive(Debug)]
+pub struct Transmit {
+    /// The local address to send from, where it matters.
+    pub local: Option<IpAddr>,
+    /// Where to.
+    pub remote: SocketAddr,
+    /// The bytes.
+    pub bytes: BytesMut,
+}
+
+/// Something worth a log line; the shell decides how to show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A room came to be with its first participant.
+    RoomOpened {
+        /// Its name.
+        room: RoomName,
+    },
+    /// A room ended with its last participant.
+    RoomClosed {
+        /// Its name.
+        room: RoomName,
+    },
+    /// Somebody entered.
+    ParticipantJoined {
+        /// Where.
+        room: RoomName,
+        /// Who, to the server.
+        participant: ParticipantId,
+        /// Who, to the application.
+        identity: String,
+        /// The client's name and version.
+        client: String,
+    },
+    /// A participant's first media path works: ICE, DTLS and SRTP keys are there.
+    MediaConnected {
+        /// Where.
+        room: RoomName,
+        /// Who.
+        participant: ParticipantId,
+        /// The remote address.
+        remote: SocketAddr,
+        /// The SRTP protection profile.
+        profile: &'static str,
+    },
+    /// A participant's media now goes by another address.
+    PathChanged {
+        /// Where.
+        room: RoomName,
+        /// Who.
+        participant: ParticipantId,
+        /// The new remote address.
+        remote: SocketAddr,
+    },
+    /// A participant's DTLS handshake failed.
+    HandshakeFailed {
+        /// Where.
+        room: RoomName,
+        /// Who.
+        participant: ParticipantId,
+        /// Why.
+        reason: String,
+    },
+    /// Somebody left.
+    ParticipantLeft {
+        /// Where.
+        room: RoomName,
+        /// Who.
+        participant: ParticipantId,
+        /// Why.
+        reason: LeaveReason,
+    },
+}

@@ -1,0 +1,204 @@
+//! One client's network connection: ICE finds the path, DTLS gives the keys, the cipher guards what goes over it.
+
+use core::time::Duration;
+
+use bytes::BytesMut;
+use proto::time::{Instant, earliest};
+
+use crate::network::cipher::{Cipher, CipherError, SrtpCipher};
+use crate::network::dtls::{DtlsEvent, DtlsServer};
+use crate::network::ice_lite::{Credentials, IceEvent, IceLite};
+use crate::network::path::Path;
+
+/// What a connection tells the worker.
+#[derive(Debug)]
+pub(super) enum ConnectionEvent {
+    /// The handshake is done; the protection profile's name.
+    Connected(&'static str),
+    /// Media goes by this path from now on.
+    PathSelected {
+        path: Path,
+        /// What was sent before has been lost for a while.
+        outage: Outage,
+    },
+    /// The peer has not been heard for too long.
+    Lost,
+    /// The handshake failed.
+    Failed(String),
+    /// The peer closed the connection.
+    Closed,
+}
+
+/// What the two sides of a connection know each other by in ICE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct IcePair {
+    pub(super) ours: Credentials,
+    pub(super) theirs: Credentials,
+}
+
+/// Whether the peer was out of reach before a path was selected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outage {
+    None,
+    Past,
+}
+
+/// A peer that has not sent for so long has not received either: its reports come every second.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// See the module's description.
+pub(super) struct Connection {
+    pub(super) ice: IceLite,
+    credentials: IcePair,
+    dtls: DtlsServer,
+    cipher: Option<Cipher>,
+    handshake_path: Option<Path>,
+    heard_at: Instant,
+    lost: bool,
+    over: bool,
+}
+
+impl Connection {
+    pub(super) fn new(now: Instant, credentials: IcePair, dtls: DtlsServer) -> Self {
+        let ice = IceLite::new(now, credentials.ours.clone(), credentials.theirs.clone());
+        Self {
+            ice,
+            credentials,
+            dtls,
+            cipher: None,
+            handshake_path: None,
+            heard_at: now,
+            lost: false,
+            over: false,
+        }
+    }
+
+    /// The credentials that hold since the last offer.
+    pub(super) fn credentials(&self) -> &IcePair {
+        &self.credentials
+    }
+
+    /// Takes the credentials of an offer that restarts ICE (RFC 8445 §2.4); media goes on by the old path meanwhile.
+    pub(super) fn restart(&mut self, credentials: IcePair) {
+        self.ice.restart(credentials.ours.clone(), credentials.theirs.clone());
+        self.credentials = credentials;
+    }
+
+    /// A DTLS datagram that came by a validated path.
+    pub(super) fn handle_dtls(&mut self, now: Instant, path: Path, bytes: &[u8]) {
+        self.handshake_path = Some(path);
+        self.dtls.handle_packet(now, bytes);
+    }
+
+    /// Decrypts an SRTP packet that came by a validated path, and follows the peer to that path.
+    pub(super) fn unprotect_rtp(
+        &mut self,
+        now: Instant,
+        path: Path,
+        bytes: &[u8],
+    ) -> Option<Result<BytesMut, CipherError>> {
+        let packet = self.cipher.as_mut()?.unprotect_rtp(bytes);
+        if packet.is_ok() {
+            self.heard_at = now;
+            self.ice.note_media(now, path);
+        }
+        Some(packet)
+    }
+
+    /// Decrypts an SRTCP packet that came by a validated path.
+    pub(super) fn unprotect_rtcp(
+        &mut self,
+        now: Instant,
+        path: Path,
+        bytes: &[u8],
+    ) -> Option<Result<BytesMut, CipherError>> {
+        let packet = self.cipher.as_mut()?.unprotect_rtcp(bytes);
+        if packet.is_ok() {
+            self.heard_at = now;
+            self.ice.note_media(now, path);
+        }
+        Some(packet)
+    }
+
+    /// Encrypts an RTP packet; `None` if there is no path or no key, and nothing can be sent.
+    pub(super) fn protect_rtp(&mut self, packet: &[u8]) -> Option<(Path, BytesMut)> {
+        let path = self.open_path()?;
+        Some((path, self.cipher.as_mut()?.protect_rtp(packet).ok()?))
+    }
+
+    /// Encrypts an RTCP packet; `None` if there is no path or no key, and nothing can be sent.
+    pub(super) fn protect_rtcp(&mut self, packet: &[u8]) -> Option<(Path, BytesMut)> {
+        let path = self.open_path()?;
+        Some((path, self.cipher.as_mut()?.protect_rtcp(packet).ok()?))
+    }
+
+    /// Time has passed.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.ice.handle_timeout(now);
+        self.dtls.handle_timeout(now);
+    }
+
+    /// Says goodbye to the peer.
+    pub(super) fn close(&mut self) {
+        self.dtls.close();
+    }
+
+    /// The next handshake datagram and the path it goes by.
+    pub(super) fn poll_transmit(&mut self) -> Option<(Path, Vec<u8>)> {
+        let path = self.open_path().or(self.handshake_path.filter(|_| !self.lost))?;
+        Some((path, self.dtls.poll_transmit()?))
+    }
+
+    /// What happened.
+    pub(super) fn poll_event(&mut self, now: Instant) -> Option<ConnectionEvent> {
+        if let Some(event) = self.ice.poll_event() {
+            let silent = self.lost || now.since(self.heard_at) > SILENCE;
+            self.lost = matches!(event, IceEvent::ConsentExpired);
+            return Some(match event {
+                IceEvent::Selected(path) => {
+                    let outage = if silent { Outage::Past } else { Outage::None };
+                    ConnectionEvent::PathSelected { path, outage }
+                }
+                IceEvent::ConsentExpired => ConnectionEvent::Lost,
+            });
+        }
+        let event = self.dtls.poll_event()?;
+        self.over |= matches!(event, DtlsEvent::Failed(_) | DtlsEvent::Closed);
+        Some(match event {
+            DtlsEvent::Keys(keys) => match SrtpCipher::server(&keys) {
+                Ok(cipher) => {
+                    self.cipher = Some(Cipher::Srtp(Box::new(cipher)));
+                    ConnectionEvent::Connected(keys.profile.name())
+                }
+                Err(fault) => ConnectionEvent::Failed(fault.to_string()),
+            },
+            DtlsEvent::Failed(reason) => ConnectionEvent::Failed(reason),
+            DtlsEvent::Closed => ConnectionEvent::Closed,
+        })
+    }
+
+    /// When to wake; `None` if there is nothing to do.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        earliest(self.ice.poll_timeout(), self.dtls.poll_timeout())
+    }
+
+    /// Whether media can flow.
+    pub(super) fn is_open(&self) -> bool {
+        self.cipher.is_some() && self.open_path().is_some()
+    }
+
+    /// Whether the peer has fallen silent.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Whether the peer's part is over for good: it said goodbye, or the handshake failed.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// The path to the peer while it consents to be sent to (RFC 7675).
+    fn open_path(&self) -> Option<Path> {
+        self.ice.selected().filter(|_| !self.lost)
+    }
+}

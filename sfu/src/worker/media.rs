@@ -1,0 +1,299 @@
+//! Media's way through the worker: from a publisher's stream to the slots that show it, and what comes back.
+
+use bytes::Bytes;
+use proto::ids::Rid;
+use proto::rtcp::{self, Rtcp};
+use proto::rtp::SeqNo;
+use proto::signal::ServerMessage;
+use proto::time::Instant;
+
+use super::client::{ClientKey, Route};
+use super::{DropReason, Worker};
+use crate::control::selection::{LayerState, choose_layer};
+use crate::transport::connection::{Feedback, Received, RtpDrop};
+use crate::transport::packet::StreamId;
+use crate::transport::rtp_recv::RecvDrop;
+use crate::transport::rtp_send::{RtpSendPipeline, Sent};
+
+/// What became of a subscriber's copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Forwarded {
+    /// It is on its way, or not wanted.
+    Done,
+    /// It is wanted, but the subscriber cannot begin with it.
+    Starving,
+}
+
+/// The most bytes of RTCP in one datagram: what remains of 1200 after SRTCP's index and tag.
+const RTCP_MAX: usize = 1_150;
+
+impl Worker {
+    /// A decrypted RTP packet of a publisher.
+    pub(super) fn handle_rtp(
+        &mut self,
+        now: Instant,
+        key: ClientKey,
+        bytes: &Bytes,
+    ) -> Result<(), DropReason> {
+        let wall = self.wall(now);
+        let client = &mut self.clients[key.0];
+        let received = client.pipeline.handle_rtp(now, wall, bytes).map_err(rtp_drop);
+        let stream = received.as_ref().ok().map(|received| received.stream);
+        if stream.is_some_and(|stream| client.pipeline.is_nack_due(stream)) {
+            self.flush_rtcp(key);
+        }
+        let at = self.clients[key.0].pipeline.poll_arrival_timeout(stream);
+        self.wake_at(now, key, at);
+        let received = received?;
+        self.stats.recovered += u64::from(received.is_recovered);
+        if received.is_new_stream {
+            self.clients[key.0].watch_layers(now);
+            self.each_route(key, received.section, |worker, route| worker.aim(now, route));
+        }
+        self.forward(now, key, &received);
+        if received.is_new_stream {
+            // Only now: a stream's first packet starts a key frame more often than not.
+            self.each_route(key, received.section, |worker, route| worker.press(now, route));
+        }
+        Ok(())
+    }
+
+    /// A decrypted RTCP packet, compound or not.
+    pub(super) fn handle_rtcp(
+        &mut self,
+        now: Instant,
+        key: ClientKey,
+        bytes: &[u8],
+    ) -> Result<(), DropReason> {
+        let packets = rtcp::parse(bytes).map_err(|_| DropReason::Malformed)?;
+        let wall = self.wall(now);
+        for feedback in self.clients[key.0].pipeline.handle_rtcp(now, wall, packets) {
+            match feedback {
+                Feedback::Nack { slot, lost } => {
+                    for lost in lost {
+                        self.retransmit(now, key, slot, lost);
+                    }
+                }
+                Feedback::KeyFrameWanted { slot } => {
+                    if let Some(stream) = self.clients[key.0].pipeline.slots()[slot].stream_to_refresh(now) {
+                        self.want_key_frame(now, stream);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the RTCP that a client's pipeline has ready.
+    pub(super) fn flush_rtcp(&mut self, key: ClientKey) {
+        let mut datagram = Vec::new();
+        for packet in self.clients[key.0].pipeline.poll_rtcp() {
+            self.stats.key_frame_requests += u64::from(matches!(packet, Rtcp::Pli { .. }));
+            let bytes = rtcp::write(std::slice::from_ref(&packet));
+            if !datagram.is_empty() && datagram.len() + bytes.len() > RTCP_MAX {
+                self.send_rtcp(key, &datagram);
+                datagram.clear();
+            }
+            datagram.extend_from_slice(&bytes);
+        }
+        if !datagram.is_empty() {
+            self.send_rtcp(key, &datagram);
+        }
+    }
+
+    /// A key frame of a stream is needed; many wishes become one request.
+    pub(super) fn want_key_frame(&mut self, now: Instant, stream: StreamId) {
+        let Some(&publisher) = self.by_number.get(&stream.connection) else { return };
+        let pipeline = &mut self.clients[publisher.0].pipeline;
+        let Some(receive) = pipeline.stream_mut(stream) else { return };
+        receive.want_key_frame(now);
+        let at = pipeline.poll_timeout();
+        self.flush_rtcp(publisher);
+        self.wake_at(now, publisher, at);
+    }
+
+    /// Chooses the layer of a slot and asks for its key frame if the subscriber does not have it yet.
+    pub(super) fn retarget(&mut self, now: Instant, route: Route) {
+        self.aim(now, route);
+        self.press(now, route);
+    }
+
+    /// Chooses the layer of a slot.
+    fn aim(&mut self, now: Instant, route: Route) {
+        let target = self.choose_stream(now, route);
+        if let Some(slot) = self.clients[route.subscriber.0].pipeline.slot_mut(route.slot) {
+            slot.set_target(target);
+        }
+    }
+
+    /// Asks for the key frame that a slot waits for, if its subscriber could get it.
+    fn press(&mut self, now: Instant, route: Route) {
+        let client = &self.clients[route.subscriber.0];
+        let awaited = client.pipeline.slots().get(route.slot).and_then(RtpSendPipeline::awaited);
+        if let Some(awaited) = awaited.filter(|_| client.connection.is_open()) {
+            self.want_key_frame(now, awaited);
+        }
+    }
+
+    fn each_route(&mut self, publisher: ClientKey, section: usize, mut visit: impl FnMut(&mut Self, Route)) {
+        let routes = self.clients[publisher.0].routes.get(section).cloned().unwrap_or_default();
+        for route in routes {
+            visit(self, route);
+        }
+    }
+
+    /// Looks whether the layers that a publisher sends have changed, and chooses anew if so.
+    pub(super) fn check_layers(&mut self, now: Instant, publisher: ClientKey) {
+        let client = &mut self.clients[publisher.0];
+        let sections = client.routes.len();
+        let fit = (0..sections).flat_map(|section| client.pipeline.fit_streams(now, section, None));
+        let fit: Vec<StreamId> = fit.collect();
+        if fit == client.fit {
+            return;
+        }
+        client.fit = fit;
+        for section in 0..sections {
+            self.each_route(publisher, section, |worker, route| worker.retarget(now, route));
+        }
+    }
+
+    fn choose_stream(&self, now: Instant, Route { subscriber, slot }: Route) -> Option<StreamId> {
+        let client = &self.clients[subscriber.0];
+        let binding = client.slots.get(slot)?.1.as_ref()?;
+        let room = &self.rooms[client.identity.room];
+        let track = room.tracks(binding.publisher).iter().find(|track| track.id == binding.track)?;
+        let stated = |rid: Option<&Rid>| {
+            let layer = track.layers.iter().find(|layer| Some(&layer.rid) == rid)?;
+            Some((layer.width, layer.height))
+        };
+        let publisher = &self.clients[binding.publisher.0].pipeline;
+        let watched = client.pipeline.slots().get(slot).and_then(RtpSendPipeline::current);
+        let fit = publisher.fit_streams(now, binding.section, watched);
+        let (streams, layers): (Vec<StreamId>, Vec<LayerState>) = publisher
+            .streams(binding.section)
+            .map(|stream| {
+                let size = stated(stream.origin().rid.as_ref()).or(stream.size());
+                (stream.id(), LayerState { size, alive: fit.contains(&stream.id()) })
+            })
+            .unzip();
+        let view = room.view(subscriber, slot);
+        choose_layer(view, &layers).map(|index| streams[index])
+    }
+
+    /// Gives every slot that shows a packet's stream its own copy.
+    fn forward(&mut self, now: Instant, publisher: ClientKey, received: &Received) {
+        let Some(routes) = self.clients[publisher.0].routes.get_mut(received.section) else { return };
+        let routes = std::mem::take(routes);
+        let mut starving = false;
+        for route in &routes {
+            starving |= self.forward_to(now, *route, received) == Forwarded::Starving;
+        }
+        self.clients[publisher.0].routes[received.section] = routes;
+        if starving {
+            self.want_key_frame(now, received.stream);
+        }
+    }
+
+    fn forward_to(&mut self, now: Instant, route: Route, received: &Received) -> Forwarded {
+        let wall = self.wall(now);
+        let client = &mut self.clients[route.subscriber.0];
+        let open = client.connection.is_open();
+        let Some(slot) = client.pipeline.slot_mut(route.slot).filter(|_| open) else {
+            return Forwarded::Done;
+        };
+        self.scratch.clear();
+        let sent = slot.handle_packet(now, wall, received.stream, &received.packet, &mut self.scratch);
+        if sent == Sent::No {
+            let awaited = slot.awaited() == Some(received.stream);
+            return if awaited { Forwarded::Starving } else { Forwarded::Done };
+        }
+        if let Some((path, bytes)) = client.connection.protect_rtp(&self.scratch) {
+            self.stats.forwarded += 1;
+            self.transmit(path, bytes);
+        }
+        if sent == Sent::Switched {
+            // The clocks of the new stream are needed soon, and its layer is worth showing.
+            let at = self.clients[route.subscriber.0].pipeline.hasten_report(now);
+            self.wake_at(now, route.subscriber, Some(at));
+            self.announce_layer(route, received.stream);
+        }
+        Forwarded::Done
+    }
+
+    /// Tells a subscriber which simulcast layer it sees.
+    fn announce_layer(&mut self, route: Route, stream: StreamId) {
+        let client = &self.clients[route.subscriber.0];
+        let Some((mid, Some(binding))) = client.slots.get(route.slot).cloned() else { return };
+        let publisher = &self.clients[binding.publisher.0].pipeline;
+        let rid = publisher.stream(stream).and_then(|stream| stream.origin().rid.clone());
+        if rid.is_some() {
+            self.notify(route.subscriber, None, ServerMessage::SlotLayer { mid, track: binding.track, rid });
+        }
+    }
+
+    /// Tells a subscriber all the layers that it sees.
+    pub(super) fn announce_layers(&mut self, subscriber: ClientKey) {
+        for slot in 0..self.clients[subscriber.0].slots.len() {
+            if let Some(stream) = self.clients[subscriber.0].pipeline.slots()[slot].current() {
+                self.announce_layer(Route { subscriber, slot }, stream);
+            }
+        }
+    }
+
+    /// Asks for key frames of a publisher's streams that lost packets for good, if anybody sees them.
+    pub(super) fn fill_gaps(&mut self, now: Instant, publisher: ClientKey) {
+        while let Some(stream) = self.clients[publisher.0].pipeline.poll_gap() {
+            let client = &self.clients[publisher.0];
+            let section = client.pipeline.stream(stream).map(|stream| stream.origin().section);
+            let routes = section.and_then(|section| client.routes.get(section));
+            let sees = |route: &Route| {
+                let slots = self.clients[route.subscriber.0].pipeline.slots();
+                slots.get(route.slot).is_some_and(|slot| slot.current() == Some(stream))
+            };
+            if routes.is_some_and(|routes| routes.iter().any(sees)) {
+                self.want_key_frame(now, stream);
+            }
+        }
+    }
+
+    /// Answers one lost packet (RFC 4585 §6.2.1) from the publisher's packets.
+    fn retransmit(&mut self, now: Instant, subscriber: ClientKey, slot: usize, lost: SeqNo) {
+        let Some(pipeline) = self.clients[subscriber.0].pipeline.slot_mut(slot) else { return };
+        let Some(traced) = pipeline.handle_nack(lost) else {
+            self.stats.retransmissions_refused += 1;
+            return;
+        };
+        let publisher = self.by_number.get(&traced.stream.connection);
+        let packet = publisher.and_then(|publisher| {
+            self.clients[publisher.0].pipeline.stream(traced.stream)?.packet(traced.source_seq).cloned()
+        });
+        let client = &mut self.clients[subscriber.0];
+        let Some(pipeline) = client.pipeline.slot_mut(slot) else { return };
+        self.scratch.clear();
+        if !pipeline.retransmit(now, &traced, packet.as_ref(), &mut self.scratch) {
+            self.stats.retransmissions_refused += 1;
+            return;
+        }
+        if let Some((path, bytes)) = client.connection.protect_rtp(&self.scratch) {
+            self.stats.retransmitted += 1;
+            self.transmit(path, bytes);
+        }
+    }
+
+    fn send_rtcp(&mut self, key: ClientKey, datagram: &[u8]) {
+        if let Some((path, bytes)) = self.clients[key.0].connection.protect_rtcp(datagram) {
+            self.transmit(path, bytes);
+        }
+    }
+}
+
+fn rtp_drop(error: RtpDrop) -> DropReason {
+    match error {
+        RtpDrop::Malformed(_) => DropReason::Malformed,
+        RtpDrop::UnknownStream(_) => DropReason::UnknownStream,
+        RtpDrop::TooManyStreams(_) => DropReason::TooManyStreams,
+        RtpDrop::Refused(RecvDrop::UnknownPayloadType(_)) => DropReason::UnknownPayloadType,
+        RtpDrop::Refused(RecvDrop::Duplicate) => DropReason::Duplicate,
+        RtpDrop::Refused(RecvDrop::Padding) => DropReason::Padding,
+    }
+}

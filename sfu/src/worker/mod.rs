@@ -1,0 +1,148 @@
+//! `Worker`: the SFU itself, and the only place that knows all four layers.
+//!
+//! In: [`Input`]. Out: [`Output`], until `None`. Time: `now`, monotonic, with every input; `poll_timeout` names when to
+//! come back. A worker owns whole rooms: nothing is shared between workers, so there is nothing to lock.
+//!
+//! A packet's way: [`network`](crate::network) tells what a datagram is and decrypts it, the publisher's
+//! [`ConnectionPipeline`](crate::transport::connection::ConnectionPipeline) makes it a source packet, the route table says
+//! whose slots it goes to, each slot writes its own copy, and the subscriber's connection encrypts it.
+//! A message's way: [`adapter`](crate::adapter) reads it, [`control`](crate::control) decides, and this carries it out.
+
+mod api;
+mod client;
+mod connection;
+mod datagrams;
+mod lifecycle;
+mod media;
+mod negotiate;
+mod signaling;
+mod stats;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use proto::ids::{RoomName, SessionId};
+use proto::seed::Chance;
+use proto::time::{Instant, NtpTime, earliest};
+use slab::Slab;
+
+pub use api::{Config, Event, Grant, Input, Output, SocketId, Transmit};
+pub use stats::{DropReason, Metric, MetricKind, Stats};
+
+use crate::control::room::{MemberKey, Room};
+use crate::network::path::Path;
+use client::{Client, ClientKey};
+
+/// The least time to the next wake-up: timers are no finer than this, and a worker cannot spin.
+const TIMER_GRAIN: core::time::Duration = core::time::Duration::from_millis(1);
+
+/// A WebSocket and what it may do.
+struct Socket {
+    grant: Grant,
+    client: Option<ClientKey>,
+}
+
+/// See the module's description.
+pub struct Worker {
+    config: Config,
+    chance: Chance,
+    rooms: Slab<Room>,
+    rooms_by_name: HashMap<RoomName, usize>,
+    clients: Slab<Client>,
+    sockets: BTreeMap<SocketId, Socket>,
+    by_path: HashMap<Path, ClientKey>,
+    by_ufrag: HashMap<String, ClientKey>,
+    by_session: HashMap<SessionId, ClientKey>,
+    by_number: HashMap<u64, ClientKey>,
+    next_number: u64,
+    timers: BTreeSet<(Instant, ClientKey)>,
+    /// By when each new WebSocket must have joined, in the order of their opening.
+    unjoined: VecDeque<(Instant, SocketId)>,
+    outputs: VecDeque<Output>,
+    scratch: Vec<u8>,
+    stats: Stats,
+}
+
+impl Worker {
+    /// A worker without rooms.
+    pub fn new(config: Config) -> Self {
+        let chance = config.seed.fork("worker").generator();
+        Self {
+            config,
+            chance,
+            rooms: Slab::new(),
+            rooms_by_name: HashMap::new(),
+            clients: Slab::new(),
+            sockets: BTreeMap::new(),
+            by_path: HashMap::new(),
+            by_ufrag: HashMap::new(),
+            by_session: HashMap::new(),
+            by_number: HashMap::new(),
+            next_number: 0,
+            timers: BTreeSet::new(),
+            unjoined: VecDeque::new(),
+            outputs: VecDeque::new(),
+            scratch: Vec::new(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// Something happened. Afterwards `poll_output` must be called until it has nothing more.
+    pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
+        match input {
+            Input::Datagram { local, remote, bytes } => {
+                self.handle_datagram(now, Path { local, remote }, bytes);
+            }
+            Input::SocketOpened { socket, grant, session } => {
+                self.handle_socket_opened(now, socket, grant, session);
+            }
+            Input::SocketMessage { socket, text } => self.handle_socket_message(now, socket, text),
+            Input::SocketClosed { socket } => self.handle_socket_closed(now, socket),
+            Input::Drain => self.drain(),
+            Input::Timeout => self.handle_timeout(now),
+        }
+    }
+
+    /// What to do next; `None` when all is done.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to come back with [`Input::Timeout`]; `None` if there is nothing to wait for.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let unjoined = self.unjoined.front().map(|(at, _)| *at);
+        earliest(self.timers.first().map(|(at, _)| *at), unjoined)
+    }
+
+    /// The worker's numbers.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.stats.clone();
+        stats.rooms = self.rooms.len() as u64;
+        stats.participants = self.clients.len() as u64;
+        let tracks = |(key, client): (usize, &Client)| {
+            self.rooms.get(client.identity.room).map_or(0, |room| room.tracks(MemberKey(key)).len() as u64)
+        };
+        stats.tracks = self.clients.iter().map(tracks).sum();
+        stats
+    }
+
+    fn wall(&self, now: Instant) -> NtpTime {
+        self.config.wall_clock.offset_nanos(now.as_nanos() as i64)
+    }
+
+    /// Wakes a client no later than `at`.
+    fn wake_at(&mut self, now: Instant, key: ClientKey, at: Option<Instant>) {
+        let Some(at) = at.map(|at| at.max(now + TIMER_GRAIN)) else { return };
+        let Some(client) = self.clients.get_mut(key.0) else { return };
+        if client.wake.is_some_and(|wake| wake <= at) {
+            return;
+        }
+        if let Some(wake) = client.wake.replace(at) {
+            self.timers.remove(&(wake, key));
+        }
+        self.timers.insert((at, key));
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+}

@@ -1,0 +1,222 @@
+//! Room signaling on a worker: `WebSockets` come and go, their messages change rooms, rooms tell their members.
+
+use core::time::Duration;
+
+use proto::ids::SessionId;
+use proto::signal::{
+    ClientMessage, CloseCode, ErrorCode, Layout, LeaveReason, Notice, Request, ServerMessage, TILES_MAX,
+};
+use proto::time::Instant;
+
+use super::client::{Binding, ClientKey, Route};
+use super::{Event, Grant, Output, Socket, SocketId, Worker};
+use crate::adapter::room_signal;
+use crate::control::room::{Room, RoomEvent};
+
+/// How long a WebSocket may be open without a join or a session taken up again.
+const JOIN_WITHIN: Duration = Duration::from_secs(15);
+
+impl Worker {
+    pub(super) fn handle_socket_opened(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        grant: Grant,
+        session: Option<SessionId>,
+    ) {
+        self.sockets.insert(socket, Socket { grant, client: None });
+        self.unjoined.push_back((now + JOIN_WITHIN, socket));
+        if let Some(session) = session {
+            self.resume(now, socket, &session);
+        }
+    }
+
+    pub(super) fn handle_socket_message(&mut self, now: Instant, socket: SocketId, text: &str) {
+        let Some(state) = self.sockets.get(&socket) else { return };
+        let client = state.client;
+        if let Some(key) = client {
+            self.clients[key.0].note_heard(now);
+        }
+        match room_signal::decode(text) {
+            Ok(request) => self.handle_request(now, socket, client, request),
+            Err(notice) => self.send_notice(socket, &notice),
+        }
+    }
+
+    pub(super) fn handle_socket_closed(&mut self, now: Instant, socket: SocketId) {
+        let Some(Socket { client: Some(key), .. }) = self.sockets.remove(&socket) else { return };
+        self.clients[key.0].detach(now);
+        self.settle_session(now, key);
+    }
+
+    /// Sends a message to a client, if its WebSocket works; otherwise it learns the state when it resumes.
+    pub(super) fn notify(&mut self, key: ClientKey, re: Option<u64>, message: ServerMessage) {
+        if let Some(socket) = self.clients[key.0].socket {
+            self.send_notice(socket, &Notice { re, message });
+        }
+    }
+
+    pub(super) fn send_notice(&mut self, socket: SocketId, notice: &Notice) {
+        self.outputs.push_back(Output::Message { socket, text: room_signal::encode(notice) });
+    }
+
+    /// Says why and closes a WebSocket.
+    pub(super) fn close_socket(&mut self, socket: SocketId, code: CloseCode, reason: &str) {
+        let message = ServerMessage::Closed { code, reason: reason.to_owned() };
+        self.send_notice(socket, &Notice { re: None, message });
+        self.outputs.push_back(Output::CloseSocket { socket });
+        self.sockets.remove(&socket);
+    }
+
+    /// Carries out what a room has decided, until it has nothing more.
+    pub(super) fn settle_room(&mut self, now: Instant, room: usize) {
+        while let Some(event) = self.rooms.get_mut(room).and_then(Room::poll_event) {
+            match event {
+                RoomEvent::Notify { to, message } => self.notify(to, None, message),
+                RoomEvent::ViewChanged { subscriber, slot } => self.retarget(now, Route { subscriber, slot }),
+                RoomEvent::Bind { subscriber, slot, track } => {
+                    let binding = track.and_then(|(publisher, track)| {
+                        let tracks = self.rooms[room].tracks(publisher);
+                        let mid = &tracks.iter().find(|known| known.id == track)?.mid;
+                        let section = self.clients.get(publisher.0)?.pipeline.section_of(mid)?;
+                        Some(Binding { publisher, section, track })
+                    });
+                    self.bind(now, subscriber, slot, binding.as_ref());
+                }
+            }
+        }
+    }
+
+    fn handle_request(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        client: Option<ClientKey>,
+        request: Request,
+    ) {
+        let re = Some(request.id);
+        match (request.message, client) {
+            (ClientMessage::Ping { sent_ms }, _) => {
+                self.send_notice(socket, &Notice { re, message: ServerMessage::Pong { sent_ms } });
+            }
+            (ClientMessage::Join(join), None) => self.join(now, socket, request.id, &join),
+            (ClientMessage::Join(_), Some(_)) => {
+                self.refuse(
+                    socket,
+                    re,
+                    ErrorCode::BadState,
+                    "this session has joined already; send an offer instead",
+                );
+            }
+            (_, None) => {
+                self.refuse(socket, re, ErrorCode::BadState, "the first message of a session must be a join");
+            }
+            (ClientMessage::Offer(offer), Some(key)) => {
+                self.renegotiate(now, socket, key, request.id, &offer);
+            }
+            (ClientMessage::Layout(layout), Some(key)) => self.set_layout(now, socket, key, re, layout),
+            (ClientMessage::Mute { track, muted }, Some(key)) => {
+                let room = self.clients[key.0].identity.room;
+                if self.rooms[room].set_muted(key, &track, muted) {
+                    self.settle_room(now, room);
+                } else {
+                    let reason = format!("{track} is not a track that this session publishes");
+                    self.refuse(socket, re, ErrorCode::UnknownTrack, &reason);
+                }
+            }
+            (ClientMessage::Leave, Some(key)) => {
+                self.end(now, key, LeaveReason::Left, CloseCode::Left, "left as asked");
+            }
+        }
+    }
+
+    pub(super) fn refuse(&mut self, socket: SocketId, re: Option<u64>, code: ErrorCode, reason: &str) {
+        self.send_notice(socket, &room_signal::error(re, code, reason));
+    }
+
+    fn set_layout(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        key: ClientKey,
+        re: Option<u64>,
+        layout: Layout,
+    ) {
+        if layout.tiles.len() > TILES_MAX {
+            let reason = format!("a layout may have {TILES_MAX} tiles, this one has {}", layout.tiles.len());
+            return self.refuse(socket, re, ErrorCode::LimitReached, &reason);
+        }
+        let room = self.clients[key.0].identity.room;
+        self.rooms[room].set_layout(key, layout);
+        self.settle_room(now, room);
+    }
+
+    /// Takes a session up again on another WebSocket.
+    fn resume(&mut self, now: Instant, socket: SocketId, session: &SessionId) {
+        let grant = &self.sockets[&socket].grant;
+        let key = self.by_session.get(session).copied().filter(|key| {
+            let own = &self.clients[key.0].identity.grant;
+            (&own.identity, &own.room) == (&grant.identity, &grant.room)
+        });
+        let Some(key) = key else {
+            return self.close_socket(socket, CloseCode::SessionOver, "this session is over; join anew");
+        };
+        if let Some(state) = self.sockets.get_mut(&socket) {
+            state.client = Some(key);
+        }
+        if let Some(old) = self.clients[key.0].attach(now, socket) {
+            self.close_socket(old, CloseCode::Replaced, "the session goes on over another WebSocket");
+        }
+        let room = &self.rooms[self.clients[key.0].identity.room];
+        let message = ServerMessage::Resumed {
+            room: room.announced_to(key),
+            tracks: room.own_tracks(key),
+            slots: room.bindings(key),
+        };
+        self.notify(key, None, message);
+        if self.clients[key.0].connection.is_lost() {
+            self.notify(key, None, ServerMessage::IceRestartNeeded);
+        }
+        self.announce_layers(key);
+        let room = self.clients[key.0].identity.room;
+        self.rooms[room].remind(key);
+        self.settle_room(now, room);
+        self.settle_session(now, key);
+    }
+
+    /// Puts a track into a slot, or empties it, and moves its route.
+    fn bind(&mut self, now: Instant, subscriber: ClientKey, slot: usize, binding: Option<&Binding>) {
+        let route = Route { subscriber, slot };
+        let client = &mut self.clients[subscriber.0];
+        let Some((_, carried)) = client.slots.get_mut(slot) else { return };
+        let before = std::mem::replace(carried, binding.cloned());
+        if let Some(old) = before.and_then(|old| self.routes_mut(&old)) {
+            old.retain(|other| *other != route);
+        }
+        let codecs = binding.and_then(|binding| {
+            self.clients[binding.publisher.0].pipeline.section_codecs(binding.section).map(<[_]>::to_vec)
+        });
+        if let Some(pipeline) = self.clients[subscriber.0].pipeline.slot_mut(slot) {
+            pipeline.bind(codecs.as_deref());
+        }
+        if let Some(routes) = binding.and_then(|binding| self.routes_mut(binding)) {
+            routes.push(route);
+            self.retarget(now, route);
+        }
+    }
+
+    fn routes_mut(&mut self, binding: &Binding) -> Option<&mut Vec<Route>> {
+        self.clients.get_mut(binding.publisher.0)?.routes.get_mut(binding.section)
+    }
+
+    /// The room that `grant` names, made if it is not there.
+    pub(super) fn room_for(&mut self, grant: &Grant) -> usize {
+        if let Some(&room) = self.rooms_by_name.get(&grant.room) {
+            return room;
+        }
+        let room = self.rooms.insert(Room::new(grant.room.clone()));
+        self.rooms_by_name.insert(grant.room.clone(), room);
+        self.emit(Event::RoomOpened { room: grant.room.clone() });
+        room
+    }
+}

@@ -1,0 +1,349 @@
+//! A worker and its clients in virtual time, and what lies between them: delay, loss, other addresses, silence.
+//!
+//! Whoever wakes next says what time it is. After every input the worker is drained, and a wake-up that is not in the
+//! future, or more outputs than any input can cause, end the test.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use proto::ids::{RoomName, SessionId};
+use proto::rtp::{RtpView, Ssrc};
+use proto::seed::{Chance, Seed};
+use proto::signal::Source;
+use proto::time::{Instant, NtpTime, earliest};
+use sfu::network::demux::{PacketKind, classify};
+use sfu::network::dtls::Certificate;
+use sfu::worker::{Config, Event, Grant, Input, Output, SocketId, Worker};
+
+use super::peer::{Peer, Plan};
+
+const OUTPUTS_MAX: usize = 5_000; // an input of one datagram reaches at most some dozens of slots
+
+/// The worker's address.
+pub(crate) const SERVER: &str = "203.0.113.1:7882";
+
+/// Whether a datagram arrives.
+pub(crate) type Filter = Box<dyn FnMut(Instant, &[u8]) -> bool>;
+
+/// The way between a client and the worker.
+pub(crate) struct Link {
+    pub(crate) delay: Duration,
+    /// Up to so much more, by chance, so that packets overtake each other.
+    pub(crate) jitter: Duration,
+    /// Datagrams lost of a thousand, to the worker.
+    pub(crate) up_loss: u32,
+    /// Datagrams lost of a thousand, from the worker.
+    pub(crate) down_loss: u32,
+    /// A stream that arrives so much later than others, as a pacer keeps a large layer back.
+    pub(crate) slow: Option<(Ssrc, Duration)>,
+    pub(crate) up: Option<Filter>,
+    pub(crate) down: Option<Filter>,
+    /// Nothing arrives any more, neither datagrams nor messages, and nobody says so.
+    pub(crate) silent: bool,
+    /// No datagram arrives any more.
+    pub(crate) udp_silent: bool,
+    pub(crate) address: SocketAddr,
+    pub(crate) socket: Option<SocketId>,
+}
+
+#[derive(Debug)]
+enum Delivery {
+    Datagram { remote: SocketAddr, bytes: Vec<u8> },
+    Open { socket: SocketId, peer: usize, session: Option<SessionId> },
+    Up { socket: SocketId, text: String },
+    Broken { socket: SocketId },
+    Down { peer: usize, socket: SocketId, text: String },
+    DatagramDown { peer: usize, bytes: Vec<u8> },
+}
+
+/// See the module's description.
+pub(crate) struct Net {
+    pub(crate) now: Instant,
+    pub(crate) worker: Worker,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) links: Vec<Link>,
+    pub(crate) events: Vec<(Instant, Event)>,
+    /// Datagrams that reached the worker, if it is wished.
+    pub(crate) captured: Option<Vec<(SocketAddr, Vec<u8>)>>,
+    in_flight: BTreeMap<(Instant, u64), Delivery>,
+    sent: u64,
+    next_socket: u64,
+    chance: Chance,
+    seed: Seed,
+    epoch: std::time::Instant,
+    wall_start: NtpTime,
+    peer_wakes: Vec<Option<Instant>>,
+}
+
+impl Net {
+    #[expect(clippy::disallowed_methods, reason = "a test has no shell that could give it an epoch")]
+    pub(crate) fn new(number: u64) -> Self {
+        let (seed, epoch) = (Seed::from_number(number), std::time::Instant::now());
+        let wall_start = NtpTime::from_bits(0xe9a1_0000_0000_0000);
+        let config = Config {
+            candidates: vec![SERVER.parse().expect("an address")],
+            certificate: Certificate::generate(),
+            seed: seed.fork("server"),
+            epoch,
+            wall_clock: wall_start,
+            room_participants_max: 50,
+        };
+        Self {
+            now: Instant::from_millis(1_000),
+            worker: Worker::new(config),
+            peers: Vec::new(),
+            links: Vec::new(),
+            events: Vec::new(),
+            captured: None,
+            in_flight: BTreeMap::new(),
+            sent: 0,
+            next_socket: 1,
+            chance: seed.fork("net").generator(),
+            seed,
+            epoch,
+            wall_start,
+            peer_wakes: Vec::new(),
+        }
+    }
+
+    /// Somebody opens a WebSocket and joins; tells their number.
+    pub(crate) fn join(&mut self, room: &str, identity: &str, plan: Plan) -> usize {
+        let peer = self.prepare(room, identity, plan);
+        self.enter(peer);
+        peer
+    }
+
+    /// Makes a client that has not joined yet.
+    pub(crate) fn prepare(&mut self, room: &str, identity: &str, plan: Plan) -> usize {
+        let number = self.peers.len();
+        let world = (&self.seed, self.epoch, self.wall_start);
+        self.peers.push(Peer::new(self.now, number, (room, identity), plan, world));
+        self.links.push(Link {
+            delay: Duration::from_millis(20),
+            jitter: Duration::ZERO,
+            up_loss: 0,
+            down_loss: 0,
+            slow: None,
+            up: None,
+            down: None,
+            silent: false,
+            udp_silent: false,
+            address: SocketAddr::from(([10, 0, (number >> 8) as u8, number as u8], 50_000)),
+            socket: None,
+        });
+        self.peer_wakes.push(None);
+        number
+    }
+
+    /// A client that was prepared joins.
+    pub(crate) fn enter(&mut self, peer: usize) {
+        self.open_socket(peer, None);
+        self.peers[peer].join(self.now);
+        self.settle_peer(peer);
+    }
+
+    /// A client's WebSocket breaks, and both ends know.
+    pub(crate) fn break_socket(&mut self, peer: usize) {
+        if let Some(socket) = self.links[peer].socket.take() {
+            self.deliver(peer, Delivery::Broken { socket });
+            self.peers[peer].handle_socket_gone();
+        }
+    }
+
+    /// A client opens another WebSocket to take up its session.
+    pub(crate) fn resume(&mut self, peer: usize) {
+        let session = self.peers[peer].knows.session.clone();
+        self.peers[peer].handle_socket_gone();
+        self.peers[peer].handle_socket_open(self.now);
+        self.open_socket(peer, session);
+        self.settle_peer(peer);
+    }
+
+    /// A client's datagrams come from another address from now on; the old one receives nothing.
+    pub(crate) fn move_peer(&mut self, peer: usize, address: SocketAddr) {
+        self.links[peer].address = address;
+        self.peers[peer].transport.check_soon(self.now);
+        self.settle_peer(peer);
+    }
+
+    /// Does something with a client at this moment.
+    pub(crate) fn with<T>(&mut self, peer: usize, act: impl FnOnce(&mut Peer) -> T) -> T {
+        let done = act(&mut self.peers[peer]);
+        self.settle_peer(peer);
+        done
+    }
+
+    /// Gives the worker an input at this moment.
+    pub(crate) fn input(&mut self, input: Input<'_>) {
+        self.worker.handle_input(self.now, input);
+        self.settle_worker();
+    }
+
+    /// Gives the worker a datagram at this moment, from any address.
+    pub(crate) fn inject(&mut self, remote: SocketAddr, bytes: &[u8]) {
+        let mut bytes = bytes.to_vec();
+        self.input(Input::Datagram { local: None, remote, bytes: &mut bytes });
+    }
+
+    /// Lets time pass.
+    pub(crate) fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let arrival = self.in_flight.first_key_value().map(|(&(at, _), _)| at);
+            let wakes = self.peer_wakes.iter().copied().fold(self.worker.poll_timeout(), earliest);
+            let Some(next) = earliest(arrival, wakes).filter(|next| *next <= end) else { break };
+            self.now = self.now.max(next);
+            if self.worker.poll_timeout().is_some_and(|at| at <= self.now) {
+                self.input(Input::Timeout);
+                let wake = self.worker.poll_timeout();
+                assert!(wake.is_none_or(|at| at > self.now), "wakes at {wake:?}, it is {:?}", self.now);
+            }
+            for peer in 0..self.peers.len() {
+                if self.peer_wakes[peer].is_some_and(|at| at <= self.now) {
+                    self.peers[peer].handle_timeout(self.now);
+                    self.settle_peer(peer);
+                }
+            }
+            while let Some(entry) = self.in_flight.first_entry().filter(|entry| entry.key().0 <= self.now) {
+                let delivery = entry.remove();
+                self.arrive(delivery);
+            }
+        }
+        self.now = end;
+    }
+
+    /// Lets time pass until something holds; whether it did within `limit`.
+    pub(crate) fn run_until(&mut self, limit: Duration, mut holds: impl FnMut(&Self) -> bool) -> bool {
+        let end = self.now + limit;
+        while !holds(self) {
+            if self.now >= end {
+                return false;
+            }
+            self.run(Duration::from_millis(5));
+        }
+        true
+    }
+
+    fn open_socket(&mut self, peer: usize, session: Option<SessionId>) {
+        let socket = SocketId(self.next_socket);
+        self.next_socket += 1;
+        self.links[peer].socket = Some(socket);
+        self.deliver(peer, Delivery::Open { socket, peer, session });
+    }
+
+    fn arrive(&mut self, delivery: Delivery) {
+        match delivery {
+            Delivery::Datagram { remote, mut bytes } => {
+                if let Some(captured) = &mut self.captured {
+                    captured.push((remote, bytes.clone()));
+                }
+                self.input(Input::Datagram { local: None, remote, bytes: &mut bytes });
+            }
+            Delivery::Open { socket, peer, session } => {
+                let Peer { room, identity, .. } = &self.peers[peer];
+                let grant = Grant {
+                    room: RoomName::from(room.as_str()),
+                    identity: identity.clone(),
+                    name: identity.clone(),
+                    publish: vec![Source::Camera, Source::Microphone, Source::Screen, Source::ScreenAudio],
+                    subscribe: true,
+                };
+                self.input(Input::SocketOpened { socket, grant, session });
+            }
+            Delivery::Up { socket, text } => self.input(Input::SocketMessage { socket, text: &text }),
+            Delivery::Broken { socket } => self.input(Input::SocketClosed { socket }),
+            Delivery::Down { peer, socket, text } => {
+                if self.links[peer].socket == Some(socket) {
+                    self.peers[peer].handle_message(self.now, &text);
+                    self.settle_peer(peer);
+                }
+            }
+            Delivery::DatagramDown { peer, bytes } => {
+                self.peers[peer].handle_datagram(self.now, &bytes);
+                self.settle_peer(peer);
+            }
+        }
+    }
+
+    /// Sends what a client has to send.
+    fn settle_peer(&mut self, peer: usize) {
+        while let Some(bytes) = self.peers[peer].poll_transmit() {
+            let loss = self.links[peer].up_loss;
+            let lost = loss > 0 && self.chance.number() % 1_000 < loss;
+            let link = &mut self.links[peer];
+            let passes = link.up.as_mut().is_none_or(|passes| passes(self.now, &bytes));
+            if passes && !lost && !link.silent && !link.udp_silent {
+                let remote = link.address;
+                self.deliver(peer, Delivery::Datagram { remote, bytes });
+            }
+        }
+        while let Some(text) = self.peers[peer].poll_message() {
+            let Link { socket: Some(socket), silent: false, .. } = self.links[peer] else { continue };
+            self.deliver(peer, Delivery::Up { socket, text });
+        }
+        let wake = self.peers[peer].poll_timeout();
+        self.peer_wakes[peer] = wake.map(|at| at.max(self.now + Duration::from_micros(100)));
+    }
+
+    /// Does what the worker says.
+    fn settle_worker(&mut self) {
+        for count in 0.. {
+            assert!(count < OUTPUTS_MAX, "the worker does not come to an end");
+            let Some(output) = self.worker.poll_output() else { return };
+            match output {
+                Output::Transmit(transmit) => {
+                    assert!(transmit.bytes.len() <= 1_300, "{} bytes", transmit.bytes.len());
+                    let found = self.links.iter().position(|link| link.address == transmit.remote);
+                    let Some(peer) = found else { continue };
+                    self.send_down(peer, transmit.bytes.to_vec());
+                }
+                Output::Message { socket, text } => {
+                    let found = self.links.iter().position(|link| link.socket == Some(socket));
+                    if let Some(peer) = found.filter(|peer| !self.links[*peer].silent) {
+                        self.deliver(peer, Delivery::Down { peer, socket, text });
+                    }
+                }
+                Output::CloseSocket { socket } => {
+                    let found = self.links.iter().position(|link| link.socket == Some(socket));
+                    if let Some(peer) = found {
+                        self.peers[peer].handle_socket_gone();
+                    }
+                }
+                Output::Event(event) => self.events.push((self.now, event)),
+            }
+        }
+    }
+
+    fn send_down(&mut self, peer: usize, bytes: Vec<u8>) {
+        let loss = self.links[peer].down_loss;
+        let lost = loss > 0 && self.chance.number() % 1_000 < loss;
+        let link = &mut self.links[peer];
+        let passes = link.down.as_mut().is_none_or(|passes| passes(self.now, &bytes));
+        if passes && !lost && !link.silent && !link.udp_silent {
+            self.deliver(peer, Delivery::DatagramDown { peer, bytes });
+        }
+    }
+
+    fn deliver(&mut self, peer: usize, delivery: Delivery) {
+        let Link { delay, jitter, .. } = self.links[peer];
+        let is_datagram = matches!(delivery, Delivery::Datagram { .. } | Delivery::DatagramDown { .. });
+        let more = if is_datagram && !jitter.is_zero() {
+            Duration::from_micros(u64::from(self.chance.number()) % jitter.as_micros() as u64)
+        } else {
+            Duration::ZERO
+        };
+        let late = match (&delivery, self.links[peer].slow) {
+            (Delivery::Datagram { bytes, .. }, Some((ssrc, late))) if is_of(bytes, ssrc) => late,
+            _ => Duration::ZERO,
+        };
+        self.sent += 1;
+        self.in_flight.insert((self.now + delay + more + late, self.sent), delivery);
+    }
+}
+
+/// Whether a datagram is a media packet of a stream.
+pub(crate) fn is_of(bytes: &[u8], ssrc: Ssrc) -> bool {
+    classify(bytes) == PacketKind::Rtp
+        && RtpView::parse_protected(bytes).is_ok_and(|view| view.ssrc() == ssrc)
+}
