@@ -1,0 +1,201 @@
+//! `lianmai serve`: puts everything together, runs until it is asked to end, and takes it apart in order.
+//!
+//! In: the configuration. Out: sockets, worker threads, the HTTP server. Time: [`DRAIN_MAX`] for letting everyone go.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusBuilder;
+use proto::seed::Seed;
+use sfu::network::dtls::Certificate;
+use sfu::worker;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::timeout;
+
+use crate::banner::Started;
+use crate::clock::Clock;
+use crate::config::{Config, Secret};
+use crate::http::{self, App};
+use crate::media::{self, Command, Pin};
+use crate::ports::{PortError, Ports};
+use crate::rooms::Rooms;
+use crate::token::Keys;
+use crate::{addresses, shutdown};
+
+/// The name of the key that is made when there is none.
+const DEV_KEY: &str = "devkey";
+/// The length of its secret: 256 bits in letters and digits.
+const DEV_SECRET: usize = 43;
+/// How long everyone may take to be let go: the workers' own limit, and a little for the close frames.
+const DRAIN_MAX: Duration = Duration::from_millis(2_500);
+
+/// Why the server did not start or did not go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    /// A port cannot be had.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// A media worker ended by itself.
+    #[error("media worker {0} ended; the lines above say why")]
+    WorkerEnded(usize),
+    /// The system denies something else.
+    #[error("{0}: {1}")]
+    System(&'static str, io::Error),
+}
+
+/// Whether to print the line for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ready {
+    /// On stdout.
+    Print,
+    /// Not at all.
+    Keep,
+}
+
+/// Runs the server until it is asked to end.
+pub(crate) async fn run(mut config: Config, ready: Ready) -> Result<(), ServeError> {
+    raise_file_limit();
+    let seed = Seed::new(random());
+    let dev_key = make_dev_key(&mut config.keys, &seed);
+    let Ports { bound, listener, media: sockets } = Ports::open(&config)?;
+    let interfaces = addresses::interfaces().map_err(system("cannot list the network interfaces"))?;
+    let announced = addresses::announced(&config, bound, &interfaces);
+    let http = listener.local_addr().map_err(system("cannot read the TCP port"))?;
+    let udp = udp_ports(&sockets).map_err(system("cannot read the UDP ports"))?;
+
+    let metrics = PrometheusBuilder::new().install_recorder().expect("no other recorder is installed");
+    media::describe_metrics();
+    let clock = Clock::start();
+    let (closing, is_closing) = watch::channel(false);
+    let mut workers =
+        Workers::start(&config, clock, &seed, sockets.into_iter().zip(udp.iter().copied()), &announced)?;
+    let app = Arc::new(App {
+        dev_key,
+        keys: config.keys,
+        rooms: Arc::clone(&workers.rooms),
+        workers: workers.inboxes.clone(),
+        sockets: Arc::new(Semaphore::new(config.limit.sockets)),
+        sockets_max: config.limit.sockets,
+        next_socket: AtomicU64::new(0),
+        closing: is_closing,
+        clock,
+        metrics,
+    });
+    let router = http::router(Arc::clone(&app));
+    let accepting =
+        tokio::spawn(http::accept::serve(listener, router, app.sockets_max + http::accept::SPARE));
+
+    let external_ip = config.rtc.external_ip;
+    let dev_key = app.dev_key.as_deref().map(|name| (name, &app.keys[name]));
+    let keys = app.keys.keys().map(String::as_str).collect();
+    let started = Started { http, udp: &udp, announced: &announced, external_ip, keys, dev_key };
+    started.lines().iter().for_each(|line| eprintln!("{line}"));
+    if ready == Ready::Print {
+        println!("{}", started.ready());
+    }
+
+    tokio::select! {
+        asked = shutdown::asked() => asked.map_err(system("cannot wait for signals"))?,
+        Some(index) = workers.ended.recv() => return Err(ServeError::WorkerEnded(index)),
+    }
+    tracing::info!(
+        "shutting down: {} participants are told; Ctrl-C again ends at once",
+        workers.participants()
+    );
+    accepting.abort();
+    closing.send_replace(true);
+    let everyone = async {
+        workers.drain().await;
+        let _ = app.sockets.acquire_many(app.sockets_max as u32).await; // each WebSocket has said goodbye
+    };
+    if timeout(DRAIN_MAX, everyone).await.is_err() {
+        tracing::warn!("some clients did not say goodbye in time");
+    }
+    Ok(())
+}
+
+/// The media workers.
+struct Workers {
+    inboxes: Vec<mpsc::Sender<Command>>,
+    rooms: Arc<Rooms>,
+    /// The numbers of those that ended.
+    ended: mpsc::Receiver<usize>,
+}
+
+impl Workers {
+    fn start(
+        config: &Config,
+        clock: Clock,
+        seed: &Seed,
+        sockets: impl ExactSizeIterator<Item = (UdpSocket, u16)>,
+        announced: &[IpAddr],
+    ) -> Result<Self, ServeError> {
+        let rooms = Rooms::new(sockets.len());
+        let (tell, ended) = mpsc::channel(sockets.len().max(1));
+        let certificate = Certificate::generate();
+        let mut inboxes = Vec::with_capacity(sockets.len());
+        for (index, (socket, port)) in sockets.enumerate() {
+            let core = worker::Config {
+                candidates: announced.iter().map(|&ip| SocketAddr::new(ip, port)).collect(),
+                certificate: certificate.clone(),
+                seed: seed.fork(&format!("worker {index}")),
+                epoch: clock.epoch(),
+                wall_clock: clock.wall_clock(),
+                room_participants_max: config.room.max_participants,
+            };
+            let pin = if config.rtc.pin_workers { Pin::ToCore } else { Pin::Nowhere };
+            let start = media::Start { index, socket, config: core, rooms: Arc::clone(&rooms), clock, pin };
+            inboxes.push(media::spawn(start, tell.clone()).map_err(system("cannot start a thread"))?);
+        }
+        Ok(Self { inboxes, rooms, ended })
+    }
+
+    fn participants(&self) -> usize {
+        (0..self.inboxes.len()).map(|index| self.rooms.participants(index)).sum()
+    }
+
+    /// Lets everyone go and waits until all workers have ended.
+    async fn drain(&mut self) {
+        for inbox in &self.inboxes {
+            let _ = inbox.send(Command::Drain).await; // fails if that worker has already ended
+        }
+        for _ in &self.inboxes {
+            self.ended.recv().await;
+        }
+    }
+}
+
+/// Makes a development key if there are no keys, and says its name.
+fn make_dev_key(keys: &mut Keys, seed: &Seed) -> Option<String> {
+    if !keys.is_empty() {
+        return None;
+    }
+    let secret = seed.fork("development key").generator().text(DEV_SECRET);
+    keys.insert(DEV_KEY.to_owned(), Secret::new(secret));
+    Some(DEV_KEY.to_owned())
+}
+
+fn udp_ports(sockets: &[UdpSocket]) -> io::Result<Vec<u16>> {
+    sockets.iter().map(|socket| socket.local_addr().map(|address| address.port())).collect()
+}
+
+fn random() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system has randomness");
+    bytes
+}
+
+/// Allows as many open files as the system lets this process have: each WebSocket is one.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit); // if not, `limit.sockets` may be out of reach, which accept() says
+}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
+    move |error| ServeError::System(what, error)
+}
