@@ -1,0 +1,66 @@
+//! The claims about browsers in a room: one function each, run one after the other by `cargo xtask test`.
+
+pub mod first_frame;
+mod flows;
+mod hostile;
+mod layers;
+mod leaving;
+mod loss;
+mod resume;
+pub mod stage;
+
+use std::pin::Pin;
+
+use anyhow::Result;
+
+use stage::Stage;
+
+/// A test in a real browser.
+pub struct Case {
+    /// Its name, for `--only`.
+    pub name: &'static str,
+    /// What it shows, as a sentence.
+    pub claim: &'static str,
+    /// Plays it; gives what was measured.
+    pub play: for<'a> fn(&'a mut Stage) -> Play<'a>,
+}
+
+/// A case under way.
+pub type Play<'a> = Pin<Box<dyn Future<Output = Result<String>> + Send + 'a>>;
+
+macro_rules! case {
+    ($name:literal, $claim:literal, $play:expr) => {
+        Case { name: $name, claim: $claim, play: |stage| Box::pin($play(stage)) }
+    };
+}
+
+/// Every claim, in the order in which they are tried: the simplest first.
+pub fn all() -> Vec<Case> {
+    vec![
+        case!("two_vp8", "two people see and hear each other in VP8", |s| flows::flows(s, "vp8", 2)),
+        case!("two_h264", "two people see and hear each other in H264", |s| flows::flows(s, "h264", 2)),
+        case!("two_vp9", "two people see and hear each other in VP9", |s| flows::flows(s, "vp9", 2)),
+        case!("two_av1", "two people see and hear each other in AV1", |s| flows::flows(s, "av1", 2)),
+        case!("three_vp8", "three people see and hear each other in VP8", |s| flows::flows(s, "vp8", 3)),
+        case!("three_h264", "three people see and hear each other in H264", |s| flows::flows(s, "h264", 3)),
+        case!("three_vp9", "three people see and hear each other in VP9", |s| flows::flows(s, "vp9", 3)),
+        case!("three_av1", "three people see and hear each other in AV1", |s| flows::flows(s, "av1", 3)),
+        case!("layers", "a tile's size decides the layer within 2 s, without a gap", layers::layers),
+        case!("loss_viewer", "a viewer behind 5 % loss at 60 ms RTT sees 2 % freezes at most", loss::viewer),
+        case!(
+            "loss_sender",
+            "a sender behind 5 % loss at 60 ms RTT is seen with 2 % freezes at most",
+            loss::sender
+        ),
+        case!(
+            "loss_both",
+            "two behind 5 % loss at 60 ms RTT see each other with 2 % freezes at most",
+            loss::both
+        ),
+        case!("leave", "who leaves is gone at once", leaving::leave),
+        case!("crash", "who vanishes is gone within 15 s", leaving::crash),
+        case!("resume", "a WebSocket cut for 5 s resumes and media never stops", resume::resume),
+        case!("hostile", "100,000 hostile datagrams do not disturb a call", hostile::hostile),
+        case!("first_frame", "the SFU at most doubles the time to the first frame", first_frame::first_frame),
+    ]
+}

@@ -1,0 +1,71 @@
+//! `cargo xtask bench`: JSON rows on the standard output, tables for people on the standard error.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use proto::seed::Seed;
+use serde_json::json;
+
+use super::{cargo, install};
+use crate::browser::first_frame;
+use crate::browser::stage::Stage;
+
+/// What can be measured.
+#[derive(Debug, Subcommand)]
+pub(super) enum Bench {
+    /// From joining to the first decoded frame: through the server, against a direct `PeerConnection`.
+    FirstFrame(FirstFrame),
+}
+
+/// How to measure the time to the first frame.
+#[derive(Debug, Args)]
+pub(super) struct FirstFrame {
+    /// Prints the result as one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// Writes a page with every run plotted.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Runs each way; the result is their median.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+}
+
+/// Measures it.
+pub(super) async fn run(bench: &Bench) -> Result<()> {
+    match bench {
+        Bench::FirstFrame(options) => first_frame(options).await,
+    }
+}
+
+async fn first_frame(options: &FirstFrame) -> Result<()> {
+    install::chromium()?;
+    cargo::build_server()?;
+    let mut stage = Stage::new(super::media_folder()?, Seed::from_number(0));
+    let times = first_frame::measure(&mut stage, options.runs as usize, |line| eprintln!("{line}")).await;
+    let times = times.inspect_err(|_| eprint!("{}", stage.remains()))?;
+
+    let (sfu, direct, ratio) = (times.sfu_median_ms(), times.direct_median_ms(), times.ratio());
+    eprintln!("{:>5} {:>12} {:>12}", "run", "server, ms", "direct, ms");
+    for (run, (sfu, direct)) in times.sfu_ms.iter().zip(&times.direct_ms).enumerate() {
+        eprintln!("{:>5} {sfu:>12.0} {direct:>12.0}", run + 1);
+    }
+    eprintln!("median {sfu:>11.0} {direct:>12.0}   ratio {ratio:.2}");
+    if options.json {
+        let tenths = |value: f64| (value * 10.0).round() / 10.0;
+        let row = json!({
+            "bench": "first-frame",
+            "sfu_ms": tenths(sfu),
+            "direct_ms": tenths(direct),
+            "ratio": (ratio * 100.0).round() / 100.0,
+            "runs": options.runs,
+        });
+        println!("{row}");
+    }
+    if let Some(file) = &options.html {
+        first_frame::write_html(&times, file)?;
+        eprintln!("plotted in {}", file.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! Cargo run as a child, its progress passed on and its test results counted.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+/// How many tests passed and failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Those that passed.
+    pub(super) passed: usize,
+    /// Those that failed.
+    pub(super) failed: usize,
+}
+
+impl Counts {
+    /// One more test.
+    pub(super) fn add(&mut self, passed: bool) {
+        if passed {
+            self.passed += 1;
+        } else {
+            self.failed += 1;
+        }
+    }
+
+    /// All the tests of `other` as well.
+    pub(super) fn include(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+/// Runs the unit and property tests whose name contains `only`; prints what cargo prints.
+pub(super) fn test(only: Option<&str>) -> Result<Counts> {
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--no-fail-fast"]).args(only).stdout(Stdio::piped());
+    let mut child = command.spawn().context("starting cargo test")?;
+    let mut counts = Counts::default();
+    for line in BufReader::new(child.stdout.take().context("stdout is piped")?).lines() {
+        let line = line?;
+        println!("{line}");
+        if let Some(more) = counts_in(&line) {
+            counts.include(more);
+        }
+    }
+    let ended_well = child.wait()?.success();
+    if !ended_well && counts.failed == 0 {
+        counts.failed = 1; // it did not even compile, or a test took the process with it
+    }
+    Ok(counts)
+}
+
+/// Builds the server; its binary lies beside this one.
+pub(super) fn build_server() -> Result<PathBuf> {
+    let status =
+        cargo().args(["build", "--package", "lianmai-server"]).status().context("starting cargo build")?;
+    ensure!(status.success(), "the server does not build");
+    crate::server::program()
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(super::root());
+    command
+}
+
+/// The numbers of a line such as `test result: ok. 3 passed; 0 failed; 0 ignored; …`.
+fn counts_in(line: &str) -> Option<Counts> {
+    let result = line.strip_prefix("test result: ")?;
+    let number_before = |word: &str| {
+        let (before, _) = result.split_once(word)?;
+        before.split_whitespace().last()?.parse().ok()
+    };
+    Some(Counts { passed: number_before(" passed")?, failed: number_before(" failed")? })
+}
+
+/// A folder under the repository's root.
+pub(super) fn in_repository(path: &str) -> PathBuf {
+    let path = Path::new(path);
+    if path.is_absolute() { path.to_owned() } else { super::root().join(path) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_counted_from_cargos_lines() {
+        for (line, counts) in [
+            ("test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured", Some((12, 0))),
+            ("test result: FAILED. 3 passed; 2 failed; 0 ignored", Some((3, 2))),
+            ("test sfu::demux ... ok", None),
+        ] {
+            let expected = counts.map(|(passed, failed)| Counts { passed, failed });
+            assert_eq!(counts_in(line), expected, "{line}");
+        }
+    }
+}
