@@ -285,17 +285,22 @@ fn the_page_is_served_with_types_and_tags() {
 fn health_and_metrics_answer() {
     let server = Server::start(&[]);
     assert_eq!(server.get("/healthz", "").2, "ok\n");
+    let names = [
+        "process_resident_memory_bytes",
+        "lianmai_signal_sockets 0",
+        "lianmai_participants{worker=\"0\"} 0",
+        "lianmai_udp_sent_datagrams_total{worker=\"1\"} 0",
+    ];
     let mut metrics = String::new();
-    for _ in 0..100 {
+    for _ in 0..2_000 {
+        // Each worker publishes when its thread has started, in no order.
         metrics = server.get("/metrics", "").2;
-        if metrics.contains("lianmai_udp_sent_datagrams_total{worker=\"1\"} 0") {
+        if names.iter().all(|name| metrics.contains(name)) {
             break;
         }
         std::thread::yield_now();
     }
-    for name in
-        ["process_resident_memory_bytes", "lianmai_signal_sockets 0", "lianmai_participants{worker=\"0\"} 0"]
-    {
+    for name in names {
         assert!(metrics.contains(name), "{name} is not in\n{metrics}");
     }
     assert_eq!(server.ready["udp"].as_array().unwrap().len(), 2);
