@@ -40,6 +40,8 @@ pub enum Sent {
     Switched,
     /// The subscriber does not get it.
     No,
+    /// The subscriber did not negotiate its payload type.
+    Unmapped,
 }
 
 /// Numbers for reports.
@@ -49,12 +51,6 @@ pub struct SendStats {
     pub packets: u32,
     /// Payload bytes sent, without retransmissions.
     pub octets: u32,
-    /// Packets sent again.
-    pub retransmitted: u64,
-    /// Packets asked for again that could not be sent: too old, or asked for too often.
-    pub refused: u64,
-    /// Packets whose payload type the subscriber did not negotiate.
-    pub unmapped: u64,
 }
 
 /// One slot of a subscriber; see the module's description.
@@ -137,8 +133,7 @@ impl RtpSendPipeline {
         out: &mut Vec<u8>,
     ) -> Sent {
         let Some(mapping) = self.mapping(packet.payload_type) else {
-            self.stats.unmapped += 1;
-            return Sent::No;
+            return Sent::Unmapped;
         };
         let joinable = packet.key_frame || matches!(packet.codec, Codec::Opus | Codec::Red);
         let sent = match self.selector.admit(stream, joinable) {
@@ -174,12 +169,8 @@ impl RtpSendPipeline {
     }
 
     /// Traces a packet that the subscriber lost; the caller looks it up among the stream's packets.
-    pub fn handle_nack(&mut self, lost: SeqNo) -> Option<Traced> {
-        let traced = self.rewriter.trace(lost);
-        if traced.is_none() {
-            self.stats.refused += 1;
-        }
-        traced
+    pub fn handle_nack(&self, lost: SeqNo) -> Option<Traced> {
+        self.rewriter.trace(lost)
     }
 
     /// Writes the retransmission (RFC 4588 §4) of a traced packet to `out`, which must be empty; whether it may be sent.
@@ -190,13 +181,7 @@ impl RtpSendPipeline {
         packet: Option<&SourcePacket>,
         out: &mut Vec<u8>,
     ) -> bool {
-        let written = packet.is_some_and(|packet| self.write_retransmission(now, traced, packet, out));
-        if written {
-            self.stats.retransmitted += 1;
-        } else {
-            self.stats.refused += 1;
-        }
-        written
+        packet.is_some_and(|packet| self.write_retransmission(now, traced, packet, out))
     }
 
     /// Notes the round trip to the subscriber: no packet is sent again twice within it.

@@ -98,11 +98,7 @@ impl Connection {
         bytes: &[u8],
     ) -> Option<Result<BytesMut, CipherError>> {
         let packet = self.cipher.as_mut()?.unprotect_rtp(bytes);
-        if packet.is_ok() {
-            self.heard_at = now;
-            self.ice.note_media(now, path);
-        }
-        Some(packet)
+        Some(self.follow(now, path, packet))
     }
 
     /// Decrypts an SRTCP packet that came by a validated path.
@@ -113,11 +109,7 @@ impl Connection {
         bytes: &[u8],
     ) -> Option<Result<BytesMut, CipherError>> {
         let packet = self.cipher.as_mut()?.unprotect_rtcp(bytes);
-        if packet.is_ok() {
-            self.heard_at = now;
-            self.ice.note_media(now, path);
-        }
-        Some(packet)
+        Some(self.follow(now, path, packet))
     }
 
     /// Encrypts an RTP packet; `None` if there is no path or no key, and nothing can be sent.
@@ -200,5 +192,14 @@ impl Connection {
     /// The path to the peer while it consents to be sent to (RFC 7675).
     fn open_path(&self) -> Option<Path> {
         self.ice.selected().filter(|_| !self.lost)
+    }
+
+    /// The peer is where a packet that authenticated came from.
+    fn follow<P, E>(&mut self, now: Instant, path: Path, packet: Result<P, E>) -> Result<P, E> {
+        if packet.is_ok() {
+            self.heard_at = now;
+            self.ice.note_media(now, path);
+        }
+        packet
     }
 }

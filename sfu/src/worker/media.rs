@@ -203,6 +203,10 @@ impl Worker {
         };
         self.scratch.clear();
         let sent = slot.handle_packet(now, wall, received.stream, &received.packet, &mut self.scratch);
+        if sent == Sent::Unmapped {
+            self.stats.count_drop(DropReason::UnknownPayloadType);
+            return Forwarded::Done;
+        }
         if sent == Sent::No {
             let awaited = slot.awaited() == Some(received.stream);
             return if awaited { Forwarded::Starving } else { Forwarded::Done };

@@ -25,7 +25,7 @@ pub enum DropReason {
     UnknownStream,
     /// RTP of a stream that begins too soon after the last one of its kind, or of one source too many.
     TooManyStreams,
-    /// RTP whose payload type was not negotiated.
+    /// RTP whose payload type was not negotiated, by its publisher or by a subscriber.
     UnknownPayloadType,
     /// RTP that came before, by itself or by a retransmission, or that was given up meanwhile.
     Duplicate,
