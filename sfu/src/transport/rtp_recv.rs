@@ -376,3 +376,94 @@ impl RtpRecvPipeline {
         Ok(packet)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proto::rtp::{PayloadType, RtpHeader};
+    use proto::sdp::Fmtp;
+
+    use super::*;
+
+    const WALL: NtpTime = NtpTime::from_bits(0xE000_0000_0000_0000);
+
+    fn codec() -> SectionCodec {
+        SectionCodec {
+            payload_type: PayloadType(96),
+            codec: Some(Codec::Vp8),
+            clock_rate: 90_000,
+            channels: 1,
+            fmtp: Fmtp::new(""),
+            rtx: Some(PayloadType(97)),
+            nack: true,
+            pli: true,
+            fir: false,
+            transport_cc: false,
+        }
+    }
+
+    fn stream() -> RtpRecvPipeline {
+        let origin = StreamOrigin { section: 0, rid: None, ssrc: Ssrc(1) };
+        let id = StreamId { connection: 0, index: 0 };
+        RtpRecvPipeline::new(Instant::ZERO, WALL, id, origin, &codec(), 0)
+    }
+
+    /// The stream's packet `seq`, by itself or as a retransmission, arrives after `millis`.
+    fn arrive(
+        stream: &mut RtpRecvPipeline,
+        millis: u64,
+        seq: u16,
+        way: Way,
+    ) -> Result<SourcePacket, RecvDrop> {
+        let payload_type = PayloadType(if way == Way::Itself { 96 } else { 97 });
+        let header = RtpHeader { payload_type, marker: true, seq: SeqNo(seq), timestamp: 0, ssrc: Ssrc(1) };
+        let mut bytes = Vec::new();
+        header.write(&[], &mut bytes);
+        if way == Way::Retransmission {
+            bytes.extend_from_slice(&seq.to_be_bytes());
+        }
+        bytes.extend_from_slice(&[0x11, 0, 0, 0]);
+        let bytes = Bytes::from(bytes);
+        let view = RtpView::parse(&bytes).unwrap();
+        let (codecs, extensions) = ([codec()], ExtensionMap::default());
+        let arrival = Arrival { view, bytes: &bytes, codecs: &codecs, extensions: &extensions };
+        let now = Instant::from_millis(millis);
+        match way {
+            Way::Itself => stream.handle_packet(now, &arrival),
+            Way::Retransmission => stream.handle_retransmission(now, &arrival),
+        }
+    }
+
+    fn asked(stream: &mut RtpRecvPipeline, millis: u64) -> Vec<u16> {
+        stream.handle_timeout(Instant::from_millis(millis));
+        std::iter::from_fn(|| stream.poll_nack()).flatten().map(|seq| seq.0).collect()
+    }
+
+    #[test]
+    fn a_lost_packet_is_asked_for_twice_in_short_order_unless_it_came() {
+        for (comes, again) in [(false, &[2][..]), (true, &[])] {
+            let mut stream = stream();
+            for seq in [1, 3, 4] {
+                arrive(&mut stream, 0, seq, Way::Itself).unwrap();
+            }
+            assert_eq!(asked(&mut stream, 0), [2]);
+            assert!(asked(&mut stream, 9).is_empty());
+            if comes {
+                arrive(&mut stream, 9, 2, Way::Retransmission).unwrap();
+            }
+            assert_eq!(asked(&mut stream, 10), again);
+        }
+    }
+
+    #[test]
+    fn playout_shall_wait_for_repairs_once_there_are_some() {
+        let mut stream = stream();
+        for seq in [1, 3, 4] {
+            assert_eq!(arrive(&mut stream, 0, seq, Way::Itself).unwrap().repair_time, Duration::ZERO);
+        }
+        asked(&mut stream, 0);
+        arrive(&mut stream, 80, 2, Way::Retransmission).unwrap();
+        let wait = arrive(&mut stream, 90, 5, Way::Itself).unwrap().repair_time;
+        assert!((Duration::from_millis(36)..=Duration::from_millis(130)).contains(&wait), "{wait:?}");
+        assert_eq!(arrive(&mut stream, 95, 2, Way::Retransmission).unwrap_err(), RecvDrop::Duplicate);
+    }
+}
