@@ -494,3 +494,69 @@ impl ConnectionPipeline {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proto::codec::Codec;
+    use proto::rtp::{ExtensionId, PayloadType, RtpHeader};
+    use proto::sdp::Fmtp;
+
+    use super::*;
+
+    const WALL: NtpTime = NtpTime::from_bits(0xE000_0000_0000_0000);
+    const MID: ExtensionId = ExtensionId(1);
+    const RID: ExtensionId = ExtensionId(2);
+
+    fn pipeline() -> ConnectionPipeline {
+        let codec = SectionCodec {
+            payload_type: PayloadType(96),
+            codec: Some(Codec::Vp8),
+            clock_rate: 90_000,
+            channels: 1,
+            fmtp: Fmtp::new(""),
+            rtx: None,
+            nack: true,
+            pli: true,
+            fir: false,
+            transport_cc: false,
+        };
+        let rids = vec![Rid::from("h"), Rid::from("m")];
+        let section = ReceiveSection { mid: "0".into(), codecs: [codec].into(), ssrcs: Vec::new(), rids };
+        let mut extensions = ExtensionMap::default();
+        extensions.set(Extension::Mid, MID);
+        extensions.set(Extension::Rid, RID);
+        let mut pipeline = ConnectionPipeline::new(Ssrc(9), "cname".to_owned(), 0);
+        pipeline.set_sections(vec![Some(section)], extensions);
+        pipeline
+    }
+
+    fn arrive(pipeline: &mut ConnectionPipeline, millis: u64, rid: &str, seq: u16) -> StreamId {
+        let ssrc = Ssrc(u32::from(rid.as_bytes()[0]));
+        let header =
+            RtpHeader { payload_type: PayloadType(96), marker: true, seq: SeqNo(seq), timestamp: 0, ssrc };
+        let mut bytes = Vec::new();
+        header.write(&[(MID, b"0"), (RID, rid.as_bytes())], &mut bytes);
+        bytes.extend_from_slice(&[0x11, 0, 0, 0]);
+        pipeline.handle_rtp(Instant::from_millis(millis), WALL, &Bytes::from(bytes)).unwrap().stream
+    }
+
+    #[test]
+    fn a_layer_with_rare_pictures_is_not_fit_and_one_that_is_watched_is_judged_more_mildly() {
+        // Against 30 pictures a second: 15 are usual, 8 too few to begin with, 4 too few to stay with.
+        for (every, fit, fit_if_watched) in [(2, true, true), (4, false, true), (8, false, false)] {
+            let mut pipeline = pipeline();
+            let mut high = None;
+            for picture in 0..240_u16 {
+                let millis = u64::from(picture) * 33;
+                arrive(&mut pipeline, millis, "m", picture);
+                if picture % every == 0 {
+                    high = Some(arrive(&mut pipeline, millis, "h", picture / every));
+                }
+            }
+            let (now, high) = (Instant::from_millis(240 * 33), high.unwrap());
+            assert_eq!(pipeline.fit_streams(now, 0, None).contains(&high), fit, "every {every}th");
+            let watched = pipeline.fit_streams(now, 0, Some(high));
+            assert_eq!(watched.contains(&high), fit_if_watched, "every {every}th, watched");
+        }
+    }
+}
