@@ -4,6 +4,7 @@
 //! share these types and nothing else, so two layers can exchange a plan without knowing each other.
 
 pub mod codec;
+pub mod feedback;
 pub mod ids;
 pub mod rtcp;
 pub mod rtp;
@@ -12,3 +13,4 @@ pub mod seed;
 pub mod signal;
 pub mod signal_page;
 pub mod time;
+pub mod units;

@@ -6,8 +6,9 @@
 //! Reports, NACK, PLI, FIR and goodbyes are read and, but for goodbyes, written by rtc-rtcp, one at a time. What
 //! stands around it is our own because rtc-rtcp would: take padding for contents, refuse a whole compound for one
 //! packet that we do not care about (REMB, SLI, XR), overflow on a FIR of 64 KiB, and pad goodbyes by less than a
-//! word. [`twcc`] and `description` say what is not its work at all, and why.
+//! word. [`twcc`], [`ccfb`] and `description` say what is not its work at all, and why.
 
+pub mod ccfb;
 mod description;
 mod frame;
 pub mod twcc;
@@ -22,6 +23,7 @@ use ::rtcp::reception_report::ReceptionReport;
 use ::rtcp::transport_feedbacks::transport_layer_nack::{NackPair, TransportLayerNack};
 use rtc_shared::marshal::{Marshal, Unmarshal};
 
+pub use self::ccfb::{CcfbError, CongestionFeedback};
 use self::frame::Frame;
 pub use self::twcc::{TransportFeedback, TwccError};
 use crate::rtp::{SeqNo, Ssrc};
@@ -88,6 +90,9 @@ pub enum RtcpError {
     /// A packet of transport feedback is not right.
     #[error("transport feedback: {0}")]
     Feedback(#[from] TwccError),
+    /// A packet of congestion control feedback is not right.
+    #[error("congestion control feedback: {0}")]
+    CongestionFeedback(#[from] CcfbError),
 }
 
 /// One RTCP packet, of the types that we use.
@@ -134,6 +139,8 @@ pub enum Rtcp {
     },
     /// Which packets of a connection arrived, and when.
     TransportFeedback(TransportFeedback),
+    /// Which packets of each stream arrived, when, and how they were marked.
+    CongestionFeedback(CongestionFeedback),
 }
 
 /// How far a stream has been sent (RFC 3550 §6.4.1).
@@ -231,6 +238,7 @@ pub fn write(packets: &[Rtcp]) -> Vec<u8> {
             Rtcp::TransportFeedback(feedback) => {
                 feedback.encode(&mut out);
             }
+            Rtcp::CongestionFeedback(feedback) => feedback.encode(&mut out),
         }
     }
     out
@@ -268,6 +276,9 @@ fn read(frame: &Frame<'_>, at: usize, packets: &mut Vec<Rtcp>) -> Result<(), Rtc
         }
         (twcc::KIND, twcc::FORMAT) => {
             packets.push(Rtcp::TransportFeedback(TransportFeedback::read(frame.body())?));
+        }
+        (ccfb::KIND, ccfb::FORMAT) => {
+            packets.push(Rtcp::CongestionFeedback(CongestionFeedback::read(frame.body())?));
         }
         (206, 1) => {
             let pli: PictureLossIndication = unmarshal(frame).ok_or(malformed)?;

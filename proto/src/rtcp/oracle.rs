@@ -11,6 +11,9 @@ use ::rtcp::Packet;
 use ::rtcp::source_description::{
     SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem,
 };
+use ::rtcp::transport_feedbacks::cc_feedback_report::{
+    CcFeedbackMetricBlock, CcFeedbackReport, CcFeedbackReportBlock, Ecn as TheirEcn,
+};
 use ::rtcp::transport_feedbacks::transport_layer_cc::{
     PacketStatusChunk, RecvDelta, RunLengthChunk, StatusChunkTypeTcc, StatusVectorChunk, SymbolSizeTypeTcc,
     SymbolTypeTcc, TransportLayerCc,
@@ -18,7 +21,9 @@ use ::rtcp::transport_feedbacks::transport_layer_cc::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::ccfb::{ArrivalOffset, Reception, StreamReport};
 use super::*;
+use crate::feedback::Ecn;
 
 /// A datagram as rtc-rtcp reads it, in our words.
 fn theirs(datagram: &[u8]) -> Option<Vec<Rtcp>> {
@@ -60,6 +65,12 @@ fn translated(packet: &dyn Packet) -> Vec<Rtcp> {
         vec![Rtcp::Fir { sender: Ssrc(fir.sender_ssrc), requests }]
     } else if let Some(feedback) = any.downcast_ref::<TransportLayerCc>() {
         vec![Rtcp::TransportFeedback(translated_feedback(feedback))]
+    } else if let Some(feedback) = any.downcast_ref::<CcFeedbackReport>() {
+        vec![Rtcp::CongestionFeedback(CongestionFeedback {
+            sender: Ssrc(feedback.sender_ssrc),
+            streams: feedback.report_blocks.iter().map(translated_stream).collect(),
+            timestamp: feedback.report_timestamp,
+        })]
     } else {
         vec![]
     }
@@ -99,6 +110,27 @@ fn translated_feedback(feedback: &TransportLayerCc) -> TransportFeedback {
         base: SeqNo(feedback.base_sequence_number),
         reference_time: feedback.reference_time,
         arrivals: arrivals.collect(),
+    }
+}
+
+fn translated_stream(block: &CcFeedbackReportBlock) -> StreamReport {
+    let reception = |block: &CcFeedbackMetricBlock| Reception {
+        ecn: match block.ecn {
+            TheirEcn::NotEct => Ecn::NotCapable,
+            TheirEcn::Ect1 => Ecn::Capable1,
+            TheirEcn::Ect0 => Ecn::Capable0,
+            TheirEcn::Ce => Ecn::Congested,
+        },
+        offset: match block.arrival_time_offset {
+            0x1ffe => ArrivalOffset::TooLong,
+            0x1fff => ArrivalOffset::Unknown,
+            ticks => ArrivalOffset::Ticks(ticks),
+        },
+    };
+    StreamReport {
+        media: Ssrc(block.media_ssrc),
+        base: SeqNo(block.begin_sequence),
+        packets: block.metric_blocks.iter().map(|block| block.received.then(|| reception(block))).collect(),
     }
 }
 
@@ -170,6 +202,24 @@ fn feedback() -> impl Strategy<Value = TransportFeedback> {
     )
 }
 
+fn congestion_feedback() -> impl Strategy<Value = CongestionFeedback> {
+    let ecn =
+        prop_oneof![Just(Ecn::NotCapable), Just(Ecn::Capable0), Just(Ecn::Capable1), Just(Ecn::Congested)];
+    let offset = prop_oneof![
+        8 => (0..=0x1ffd_u16).prop_map(ArrivalOffset::Ticks),
+        1 => Just(ArrivalOffset::TooLong),
+        1 => Just(ArrivalOffset::Unknown),
+    ];
+    let reception = proptest::option::of((ecn, offset).prop_map(|(ecn, offset)| Reception { ecn, offset }));
+    let stream = (ssrc(), any::<u16>(), vec(reception, 0..40))
+        .prop_map(|(media, base, packets)| StreamReport { media, base: SeqNo(base), packets });
+    (ssrc(), vec(stream, 0..4), any::<u32>()).prop_map(|(sender, streams, timestamp)| CongestionFeedback {
+        sender,
+        streams,
+        timestamp,
+    })
+}
+
 fn packet() -> impl Strategy<Value = Rtcp> {
     prop_oneof![
         (ssrc(), any::<u64>(), any::<[u32; 3]>(), blocks()).prop_map(
@@ -186,6 +236,7 @@ fn packet() -> impl Strategy<Value = Rtcp> {
         (ssrc(), vec((ssrc(), any::<u8>()), 1..20))
             .prop_map(|(sender, requests)| Rtcp::Fir { sender, requests }),
         feedback().prop_map(Rtcp::TransportFeedback),
+        congestion_feedback().prop_map(Rtcp::CongestionFeedback),
     ]
 }
 
@@ -210,7 +261,7 @@ fn their_packet() -> impl Strategy<Value = (Box<dyn Packet>, Vec<Rtcp>)> {
     let nack = (any::<[u32; 2]>(), vec(pair, 1..60)).prop_map(|([sender_ssrc, media_ssrc], nacks)| {
         Box::new(TransportLayerNack { sender_ssrc, media_ssrc, nacks }) as Box<dyn Packet>
     });
-    prop_oneof![description, bye, nack, their_feedback()].prop_map(|packet| {
+    prop_oneof![description, bye, nack, their_feedback(), their_congestion_feedback()].prop_map(|packet| {
         let translated = translated(packet.as_ref());
         (packet, translated)
     })
@@ -276,6 +327,24 @@ fn their_feedback() -> impl Strategy<Value = Box<dyn Packet>> {
     )
 }
 
+fn their_congestion_feedback() -> impl Strategy<Value = Box<dyn Packet>> {
+    let ecn =
+        prop_oneof![Just(TheirEcn::NotEct), Just(TheirEcn::Ect0), Just(TheirEcn::Ect1), Just(TheirEcn::Ce)];
+    let metric = (any::<bool>(), ecn, 0..=0x1fff_u16).prop_map(|(received, ecn, arrival_time_offset)| {
+        CcFeedbackMetricBlock { received, ecn, arrival_time_offset }
+    });
+    let block = (any::<u32>(), any::<u16>(), vec(metric, 0..40)).prop_map(
+        |(media_ssrc, begin_sequence, metric_blocks)| CcFeedbackReportBlock {
+            media_ssrc,
+            begin_sequence,
+            metric_blocks,
+        },
+    );
+    (any::<[u32; 2]>(), vec(block, 0..4)).prop_map(|([sender_ssrc, report_timestamp], report_blocks)| {
+        Box::new(CcFeedbackReport { sender_ssrc, report_blocks, report_timestamp }) as Box<dyn Packet>
+    })
+}
+
 /// Bytes that are close to a compound: the types are known and the lengths often right, the rest is anything.
 fn nearly_a_compound() -> impl Strategy<Value = Vec<u8>> {
     let kind = prop_oneof![
@@ -284,6 +353,7 @@ fn nearly_a_compound() -> impl Strategy<Value = Vec<u8>> {
         Just((203, None)),
         Just((205, Some(1))),
         Just((205, Some(15))),
+        Just((205, Some(11))),
         Just((206, Some(1))),
         Just((206, Some(4))),
         Just((204, None)),
@@ -294,6 +364,10 @@ fn nearly_a_compound() -> impl Strategy<Value = Vec<u8>> {
             body.resize(body.len().next_multiple_of(4), 0);
             if format == Some(15) && body.len() >= 16 {
                 body[10] = 0; // fewer than 256 packets
+            }
+            if format == Some(11) && body.len() >= 12 {
+                body[10] = 0;
+                body[11] %= 16; // often no more packets than there is room for
             }
             let mut frame = vec![0x80 | format.unwrap_or(count), kind, 0, (body.len() / 4) as u8 + lie];
             frame.extend(body);
@@ -344,6 +418,7 @@ proptest! {
             prop_assert_eq!(parse(&write(&packets)).unwrap_or_default().len(), packets.len(), "and can be written");
         }
         let _ = TransportFeedback::decode(cut);
+        let _ = CongestionFeedback::decode(cut);
     }
 
     #[test]

@@ -45,6 +45,14 @@ fn a_compound_of_everything_comes_back() {
             reference_time: 0xff_ffff,
             arrivals: vec![Some(250), None, Some(100_000), Some(-250)],
         }),
+        Rtcp::CongestionFeedback(CongestionFeedback {
+            sender: SENDER,
+            streams: vec![
+                ccfb::StreamReport { media: MEDIA, base: SeqNo(65_535), packets: vec![None; 3] },
+                ccfb::StreamReport { media: SENDER, base: SeqNo(7), packets: vec![] },
+            ],
+            timestamp: 0x1234_5678,
+        }),
         Rtcp::Bye { ssrcs: vec![SENDER, MEDIA] },
     ];
     let datagram = write(&packets);
@@ -135,7 +143,10 @@ fn what_does_not_fit_one_packet_is_several() {
                 Rtcp::Bye { ssrcs } => ssrcs.len(),
                 Rtcp::Nack { lost, .. } => lost.len(),
                 Rtcp::Fir { requests, .. } => requests.len(),
-                Rtcp::SourceDescription { .. } | Rtcp::Pli { .. } | Rtcp::TransportFeedback(_) => 0,
+                Rtcp::SourceDescription { .. }
+                | Rtcp::Pli { .. }
+                | Rtcp::TransportFeedback(_)
+                | Rtcp::CongestionFeedback(_) => 0,
             })
             .collect();
         assert_eq!(got, counts, "{name}");

@@ -218,7 +218,10 @@ impl ConnectionPipeline {
                         .filter_map(|(media, _)| self.slot_of(*media))
                         .map(|slot| Feedback::KeyFrameWanted { slot }),
                 ),
-                Rtcp::SourceDescription { .. } | Rtcp::Bye { .. } | Rtcp::TransportFeedback(_) => {}
+                Rtcp::SourceDescription { .. }
+                | Rtcp::Bye { .. }
+                | Rtcp::TransportFeedback(_)
+                | Rtcp::CongestionFeedback(_) => {}
             }
         }
         feedback

@@ -148,7 +148,8 @@ impl Sender {
             | Rtcp::SourceDescription { .. }
             | Rtcp::Bye { .. }
             | Rtcp::Fir { .. }
-            | Rtcp::TransportFeedback(_) => return,
+            | Rtcp::TransportFeedback(_)
+            | Rtcp::CongestionFeedback(_) => return,
         };
         for track in tracks.values_mut() {
             let (section, simulcast) = (track.section, track.simulcast);
