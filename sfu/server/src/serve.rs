@@ -140,9 +140,11 @@ impl Workers {
         for (index, (socket, port)) in sockets.enumerate() {
             let core = worker::Config {
                 candidates: announced.iter().map(|&ip| SocketAddr::new(ip, port)).collect(),
-                certificate: certificate.clone(),
+                protection: worker::Protection::Srtp {
+                    certificate: certificate.clone(),
+                    epoch: clock.epoch(),
+                },
                 seed: seed.fork(&format!("worker {index}")),
-                epoch: clock.epoch(),
                 wall_clock: clock.wall_clock(),
                 room_participants_max: config.room.max_participants,
             };

@@ -332,6 +332,12 @@ impl ConnectionPipeline {
         alive().filter(is_fit).map(RtpRecvPipeline::id).collect()
     }
 
+    /// The streams of a media section that whoever watches them would stay with.
+    pub fn streams_fit_if_watched(&self, now: Instant, section: usize) -> Vec<StreamId> {
+        let ids = self.streams(section).map(RtpRecvPipeline::id);
+        ids.filter(|id| self.fit_streams(now, section, Some(*id)).contains(id)).collect()
+    }
+
     /// The codecs negotiated for a media section in which the client sends.
     pub fn section_codecs(&self, section: usize) -> Option<&[SectionCodec]> {
         Some(&self.sections.get(section)?.as_ref()?.codecs)

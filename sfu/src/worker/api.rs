@@ -15,16 +15,31 @@ use crate::network::dtls::Certificate;
 pub struct Config {
     /// The addresses at which clients reach this worker's UDP socket; they become its ICE candidates.
     pub candidates: Vec<SocketAddr>,
-    /// The certificate that DTLS shows and whose fingerprint answers carry.
-    pub certificate: Certificate,
+    /// How packets are protected on their way.
+    pub protection: Protection,
     /// Where chance comes from: identifiers, ICE credentials, SSRCs.
     pub seed: Seed,
-    /// The standard library's name for `Instant::ZERO`, for libraries that want such a one.
-    pub epoch: std::time::Instant,
     /// The wall clock at `Instant::ZERO`, for sender reports.
     pub wall_clock: NtpTime,
     /// The most participants in one room.
     pub room_participants_max: usize,
+}
+
+/// How packets are protected on their way to and from clients.
+///
+/// Whoever constructs a worker chooses; nothing that arrives from outside, neither configuration nor a message, can.
+#[derive(Clone)]
+pub enum Protection {
+    /// By SRTP, with keys that DTLS agrees on: always, outside of simulations.
+    Srtp {
+        /// The certificate that DTLS shows and whose fingerprint answers carry.
+        certificate: Certificate,
+        /// The standard library's name for `Instant::ZERO`, which the DTLS library wants.
+        epoch: std::time::Instant,
+    },
+    /// Not at all: in simulations, where nobody listens and ciphers would take most of the time. A connection is ready
+    /// as soon as ICE has a path.
+    Plain,
 }
 
 /// A WebSocket, numbered by the shell; a number is not used twice.
@@ -141,7 +156,7 @@ pub enum Event {
         /// The client's name and version.
         client: String,
     },
-    /// A participant's first media path works: ICE, DTLS and SRTP keys are there.
+    /// A participant's first media path works: ICE is done and, where packets are protected, the keys are there.
     MediaConnected {
         /// Where.
         room: RoomName,
@@ -149,7 +164,7 @@ pub enum Event {
         participant: ParticipantId,
         /// The remote address.
         remote: SocketAddr,
-        /// The SRTP protection profile.
+        /// The SRTP protection profile; `none` in simulations.
         profile: &'static str,
     },
     /// A participant's media now goes by another address.

@@ -70,7 +70,7 @@ pub(super) struct Client {
     pub(super) routes: Vec<Vec<Route>>,
     /// By slot: its name and what it carries.
     pub(super) slots: Vec<(Mid, Option<Binding>)>,
-    /// The layers that were fit to be watched when last looked at.
+    /// The layers that were fit to be watched when last looked at: for newcomers, then for those who watch them.
     pub(super) fit: Vec<StreamId>,
     pub(super) wake: Option<Instant>,
     layers_at: Option<Instant>,

@@ -13,7 +13,7 @@ use crate::network::path::Path;
 /// What a connection tells the worker.
 #[derive(Debug)]
 pub(super) enum ConnectionEvent {
-    /// The handshake is done; the protection profile's name.
+    /// Media can flow; the protection profile's name.
     Connected(&'static str),
     /// Media goes by this path from now on.
     PathSelected {
@@ -50,7 +50,8 @@ const SILENCE: Duration = Duration::from_secs(2);
 pub(super) struct Connection {
     pub(super) ice: IceLite,
     credentials: IcePair,
-    dtls: DtlsServer,
+    /// What agrees on keys; `None` in simulations, where packets go as they are.
+    dtls: Option<DtlsServer>,
     cipher: Option<Cipher>,
     handshake_path: Option<Path>,
     heard_at: Instant,
@@ -59,7 +60,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(now: Instant, credentials: IcePair, dtls: DtlsServer) -> Self {
+    /// Without `dtls`, packets are not protected.
+    pub(super) fn new(now: Instant, credentials: IcePair, dtls: Option<DtlsServer>) -> Self {
         let ice = IceLite::new(now, credentials.ours.clone(), credentials.theirs.clone());
         Self {
             ice,
@@ -86,8 +88,10 @@ impl Connection {
 
     /// A DTLS datagram that came by a validated path.
     pub(super) fn handle_dtls(&mut self, now: Instant, path: Path, bytes: &[u8]) {
-        self.handshake_path = Some(path);
-        self.dtls.handle_packet(now, bytes);
+        if let Some(dtls) = &mut self.dtls {
+            self.handshake_path = Some(path);
+            dtls.handle_packet(now, bytes);
+        }
     }
 
     /// Decrypts an SRTP packet that came by a validated path, and follows the peer to that path.
@@ -127,18 +131,22 @@ impl Connection {
     /// Time has passed.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.ice.handle_timeout(now);
-        self.dtls.handle_timeout(now);
+        if let Some(dtls) = &mut self.dtls {
+            dtls.handle_timeout(now);
+        }
     }
 
     /// Says goodbye to the peer.
     pub(super) fn close(&mut self) {
-        self.dtls.close();
+        if let Some(dtls) = &mut self.dtls {
+            dtls.close();
+        }
     }
 
     /// The next handshake datagram and the path it goes by.
     pub(super) fn poll_transmit(&mut self) -> Option<(Path, Vec<u8>)> {
         let path = self.open_path().or(self.handshake_path.filter(|_| !self.lost))?;
-        Some((path, self.dtls.poll_transmit()?))
+        Some((path, self.dtls.as_mut()?.poll_transmit()?))
     }
 
     /// What happened.
@@ -147,6 +155,10 @@ impl Connection {
             let silent = self.lost || now.since(self.heard_at) > SILENCE;
             self.lost = matches!(event, IceEvent::ConsentExpired);
             return Some(match event {
+                IceEvent::Selected(_) if self.dtls.is_none() && self.cipher.is_none() => {
+                    self.cipher = Some(Cipher::Plain);
+                    ConnectionEvent::Connected("none")
+                }
                 IceEvent::Selected(path) => {
                     let outage = if silent { Outage::Past } else { Outage::None };
                     ConnectionEvent::PathSelected { path, outage }
@@ -154,7 +166,7 @@ impl Connection {
                 IceEvent::ConsentExpired => ConnectionEvent::Lost,
             });
         }
-        let event = self.dtls.poll_event()?;
+        let event = self.dtls.as_mut()?.poll_event()?;
         self.over |= matches!(event, DtlsEvent::Failed(_) | DtlsEvent::Closed);
         Some(match event {
             DtlsEvent::Keys(keys) => match SrtpCipher::server(&keys) {
@@ -171,7 +183,7 @@ impl Connection {
 
     /// When to wake; `None` if there is nothing to do.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        earliest(self.ice.poll_timeout(), self.dtls.poll_timeout())
+        earliest(self.ice.poll_timeout(), self.dtls.as_ref().and_then(DtlsServer::poll_timeout))
     }
 
     /// Whether media can flow.

@@ -146,7 +146,12 @@ impl Worker {
     pub(super) fn check_layers(&mut self, now: Instant, publisher: ClientKey) {
         let client = &mut self.clients[publisher.0];
         let sections = client.routes.len();
-        let fit = (0..sections).flat_map(|section| client.pipeline.fit_streams(now, section, None));
+        // Both judgments: what is watched may be alive by the milder one alone, and its end must be noticed too.
+        let fit = (0..sections).flat_map(|section| {
+            let mut fit = client.pipeline.fit_streams(now, section, None);
+            fit.extend(client.pipeline.streams_fit_if_watched(now, section));
+            fit
+        });
         let fit: Vec<StreamId> = fit.collect();
         if fit == client.fit {
             return;

@@ -25,7 +25,7 @@ use proto::seed::Chance;
 use proto::time::{Instant, NtpTime, earliest};
 use slab::Slab;
 
-pub use api::{Config, Event, Grant, Input, Output, SocketId, Transmit};
+pub use api::{Config, Event, Grant, Input, Output, Protection, SocketId, Transmit};
 pub use stats::{DropReason, Metric, MetricKind, Stats};
 
 use crate::control::room::{MemberKey, Room};

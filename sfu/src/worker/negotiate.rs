@@ -13,7 +13,7 @@ use proto::time::Instant;
 
 use super::client::{Client, ClientKey, Identity, PING_INTERVAL, RESUME_WITHIN, Route};
 use super::connection::{Connection, IcePair};
-use super::{Event, Grant, SocketId, Worker};
+use super::{Event, Grant, Protection, SocketId, Worker};
 use crate::adapter::negotiation::{self, Allowed, NegotiationError, SectionPlan};
 use crate::control::room::{MemberKey, Newcomer, RoomTrack, SLOTS_MAX, TRACKS_MAX};
 use crate::network::dtls::{DtlsServer, FingerprintAlgorithm, PeerFingerprint};
@@ -160,7 +160,10 @@ impl Worker {
         self.by_session.insert(session.clone(), MemberKey(self.clients.vacant_key()));
         let credentials = IcePair { ours, theirs: peer_credentials(offer) };
         let peers = offer.fingerprints.iter().map(peer_fingerprint).collect();
-        let dtls = DtlsServer::new(&self.config.certificate, peers, self.config.epoch, now);
+        let dtls = match &self.config.protection {
+            Protection::Srtp { certificate, epoch } => Some(DtlsServer::new(certificate, peers, *epoch, now)),
+            Protection::Plain => None,
+        };
         let own_ssrc = Ssrc(self.chance.number());
         let pipeline = ConnectionPipeline::new(own_ssrc, participant.to_string(), number);
         let sdp_session = self.chance.long_number() >> 2; // a decimal that fits 63 bits (RFC 8829 §5.2.1)
@@ -270,7 +273,10 @@ impl Worker {
             ice: sdp::IceCredentials { ufrag: ours.ufrag.clone(), pwd: ours.pwd.clone() },
             fingerprint: sdp::Fingerprint {
                 algorithm: sdp::HashAlgorithm::Sha256,
-                digest: self.config.certificate.fingerprint().to_vec(),
+                digest: match &self.config.protection {
+                    Protection::Srtp { certificate, .. } => certificate.fingerprint().to_vec(),
+                    Protection::Plain => vec![0; 32], // of nothing: nobody shows a certificate
+                },
             },
             candidates: self.config.candidates.clone(),
             session_id: client.identity.sdp_session,

@@ -159,6 +159,28 @@ fn a_stopped_top_layer_falls_back_without_a_still_of_more_than_a_second() {
 }
 
 #[test]
+fn a_top_layer_that_was_only_tolerated_before_it_stopped_falls_back_too() {
+    let mut net = Net::new(31);
+    let (ana, bo) = (net.join("show", "ana", Plan::TALKER), net.join("show", "bo", Plan::VIEWER));
+    net.run(secs(2));
+    lay_out(&mut net, bo, ana, (1280, 720));
+    net.run(secs(2));
+    // One picture in three: too rare for a newcomer, not rare enough to be left.
+    for _ in 0..25 {
+        net.with(ana, |ana| ana.sender.stream_mut(1, 0).active = true);
+        net.run(ms(40));
+        net.with(ana, |ana| ana.sender.stream_mut(1, 0).active = false);
+        net.run(ms(80));
+    }
+    assert_eq!(slot(&net, bo, ana, Source::Camera).layer(), Some(0), "still tolerated");
+    let from = net.now;
+    net.run(secs(3));
+    let still = slot(&net, bo, ana, Source::Camera).longest_still(from, net.now);
+    assert!(still <= secs(1) + ms(200), "still for {still:?}");
+    assert_eq!(slot(&net, bo, ana, Source::Camera).layer(), Some(1), "the next best");
+}
+
+#[test]
 fn a_single_stream_is_seen_at_any_size() {
     let mut net = Net::new(28);
     let ana = net.join("show", "ana", Plan { camera: Camera::Single, ..Plan::TALKER });

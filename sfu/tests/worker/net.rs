@@ -14,7 +14,7 @@ use proto::signal::Source;
 use proto::time::{Instant, NtpTime, earliest};
 use sfu::network::demux::{PacketKind, classify};
 use sfu::network::dtls::Certificate;
-use sfu::worker::{Config, Event, Grant, Input, Output, SocketId, Worker};
+use sfu::worker::{Config, Event, Grant, Input, Output, Protection, SocketId, Worker};
 
 use super::peer::{Peer, Plan};
 
@@ -83,9 +83,8 @@ impl Net {
         let wall_start = NtpTime::from_bits(0xe9a1_0000_0000_0000);
         let config = Config {
             candidates: vec![SERVER.parse().expect("an address")],
-            certificate: Certificate::generate(),
+            protection: Protection::Srtp { certificate: Certificate::generate(), epoch },
             seed: seed.fork("server"),
-            epoch,
             wall_clock: wall_start,
             room_participants_max: 50,
         };

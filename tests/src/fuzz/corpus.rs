@@ -7,9 +7,10 @@ use std::time::{Duration, Instant as StdInstant};
 use aws_lc_rs::hmac;
 use dimpl::{Config, Dtls, Output};
 use proto::codec::Codec;
+use proto::feedback::Ecn;
 use proto::ids::{Mid, ParticipantId, TrackId};
 use proto::rtcp::twcc::TransportFeedback;
-use proto::rtcp::{self, ReceiverReport, ReportBlock, Rtcp, SenderReport};
+use proto::rtcp::{self, CongestionFeedback, ReceiverReport, ReportBlock, Rtcp, SenderReport};
 use proto::rtp::{ExtensionId, PayloadType, RtpHeader, SeqNo, Ssrc};
 use proto::seed::Seed;
 use proto::signal::{
@@ -101,7 +102,29 @@ pub(super) fn rtcp() -> Vec<Vec<u8>> {
         packets.iter().map(|packet| rtcp::write(std::slice::from_ref(packet))).collect();
     inputs.push(rtcp::write(&packets));
     inputs.extend(twcc());
+    inputs.extend(ccfb());
     inputs
+}
+
+fn ccfb() -> Vec<Vec<u8>> {
+    let marks = [Ecn::NotCapable, Ecn::Capable0, Ecn::Capable1, Ecn::Congested];
+    let arrivals: Vec<_> = (0..200_u64)
+        .map(|number| {
+            (number % 7 != 0)
+                .then(|| (Instant::from_millis(number * 60), marks[number as usize % marks.len()]))
+        })
+        .collect();
+    let now = Instant::from_millis(11_900);
+    let reports = [&arrivals[..1], &arrivals[..2], &arrivals]
+        .map(|arrivals| CongestionFeedback::reports(Ssrc(1), Ssrc(2), now, SeqNo(65_500), arrivals))
+        .concat();
+    let streams = reports.iter().flat_map(|report| report.streams.clone()).collect();
+    let of_three = CongestionFeedback { streams, ..reports[0].clone() };
+    reports
+        .into_iter()
+        .chain([of_three])
+        .map(|report| rtcp::write(&[Rtcp::CongestionFeedback(report)]))
+        .collect()
 }
 
 pub(super) fn twcc() -> Vec<Vec<u8>> {
@@ -327,9 +350,8 @@ pub(super) fn dtls() -> Vec<Vec<u8>> {
 pub(super) fn worker_config() -> sfu::worker::Config {
     sfu::worker::Config {
         candidates: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 7882))],
-        certificate: certificate().clone(),
+        protection: sfu::worker::Protection::Srtp { certificate: certificate().clone(), epoch: epoch() },
         seed: Seed::from_number(1),
-        epoch: epoch(),
         wall_clock: NtpTime::from_bits(0xe000_0000_0000_0000),
         room_participants_max: 10,
     }

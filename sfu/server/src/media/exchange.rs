@@ -136,7 +136,7 @@ impl Exchange {
 mod tests {
     use proto::seed::Seed;
     use sfu::network::dtls::Certificate;
-    use sfu::worker::Grant;
+    use sfu::worker::{Grant, Protection};
     use tokio::sync::{mpsc, oneshot};
 
     use super::*;
@@ -146,9 +146,8 @@ mod tests {
     fn exchange(clock: Clock, rooms: &Arc<Rooms>) -> Exchange {
         let config = Config {
             candidates: Vec::new(),
-            certificate: Certificate::generate(),
+            protection: Protection::Srtp { certificate: Certificate::generate(), epoch: clock.epoch() },
             seed: Seed::from_number(1),
-            epoch: clock.epoch(),
             wall_clock: clock.wall_clock(),
             room_participants_max: 2,
         };

@@ -271,6 +271,7 @@ mod tests {
 
     use proto::seed::Seed;
     use sfu::network::dtls::Certificate;
+    use sfu::worker::Protection;
 
     use super::*;
 
@@ -278,9 +279,8 @@ mod tests {
         let clock = Clock::start();
         let config = Config {
             candidates: Vec::new(),
-            certificate: Certificate::generate(),
+            protection: Protection::Srtp { certificate: Certificate::generate(), epoch: clock.epoch() },
             seed: Seed::from_number(1),
-            epoch: clock.epoch(),
             wall_clock: clock.wall_clock(),
             room_participants_max: 2,
         };
