@@ -1,0 +1,3 @@
+//! The simulator: Lianmai's cores, its links and its peers in virtual time.
+
+pub mod link;
