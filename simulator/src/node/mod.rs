@@ -1,5 +1,10 @@
 //! What sits at the ends of links: media senders and receivers, the SFU, and traffic that competes.
 
+pub mod client;
+pub mod cross;
+pub mod receiver;
+pub mod sender;
+pub mod worker;
 
 use std::time::Duration;
 
