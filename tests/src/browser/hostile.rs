@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::stage::{Entry, Probe, Stage, Video};
 use crate::media::Camera;
-use crate::relay::{Link, UdpRelay};
+use crate::relay::{self, LinkPlan, Relay};
 
 const DATAGRAMS: usize = 100_000;
 const STRANGERS: usize = 64; // addresses that they come from
@@ -24,8 +24,8 @@ const REASONS_MIN: usize = 3;
 pub(super) async fn hostile(stage: &mut Stage) -> Result<String> {
     stage.open(Camera::SMALL).await?;
     let target = stage.server()?.media();
-    let relay = UdpRelay::start(target, Link::default(), &stage.seed).await?;
-    relay.capture();
+    let relay = relay::symmetric(target, &LinkPlan::default(), &stage.seed)?;
+    relay.capture()?;
     let entry = Entry { media_port: Some(relay.address().port()), ..Entry::default() };
     let pages = [stage.join("ann", &entry).await?, stage.join("bob", &entry).await?];
     for page in &pages {
@@ -62,8 +62,8 @@ fn only(videos: Vec<Video>) -> Result<Video> {
 }
 
 /// Sends them all, from many addresses; the replayed ones also from the addresses of the victims.
-async fn flood(target: SocketAddr, relay: &UdpRelay, chance: &mut Chance) -> Result<Duration> {
-    let captured = relay.captured();
+async fn flood(target: SocketAddr, relay: &Relay, chance: &mut Chance) -> Result<Duration> {
+    let captured = relay.captured()?;
     ensure!(captured.len() > 500, "only {} datagrams captured", captured.len());
     let mut strangers = Vec::new();
     for _ in 0..STRANGERS {
@@ -77,8 +77,8 @@ async fn flood(target: SocketAddr, relay: &UdpRelay, chance: &mut Chance) -> Res
             0 => drop(stranger.send_to(&noise(chance), target).await),
             1 => drop(stranger.send_to(&genuine[..chance.number() as usize % genuine.len()], target).await),
             2 => drop(stranger.send_to(genuine, target).await),
-            3 => relay.inject(replayed_media(genuine).unwrap_or(&[0x80])).await?,
-            _ => relay.inject(&spoofed(genuine, chance)).await?,
+            3 => relay.inject(replayed_media(genuine).unwrap_or(&[0x80]))?,
+            _ => relay.inject(&spoofed(genuine, chance))?,
         }
         if number % BURST == 0 {
             tokio::time::sleep_until(started + BURST_EVERY * (number / BURST) as u32).await;

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use simulator::link::plan::Loss;
 
 use super::stage::{Entry, Probe, Stage};
 use crate::chromium::Page;
 use crate::media::Camera;
-use crate::relay::{Link, UdpRelay};
+use crate::relay::{self, LinkPlan, Relay};
 
 const LOSS: f64 = 0.05;
 const RTT: Duration = Duration::from_millis(60);
@@ -44,7 +45,8 @@ pub(super) async fn both(stage: &mut Stage) -> Result<String> {
 
 async fn loss(stage: &mut Stage, behind: Behind) -> Result<String> {
     stage.open(Camera::SMALL).await?;
-    let relay = UdpRelay::start(stage.server()?.media(), Link::symmetric(LOSS, RTT), &stage.seed).await?;
+    let link = LinkPlan { loss: Loss::Independent(LOSS), delay: RTT / 2, ..LinkPlan::default() };
+    let relay = relay::symmetric(stage.server()?.media(), &link, &stage.seed)?;
     let relayed = Entry { media_port: Some(relay.address().port()), ..Entry::default() };
     let direct = Entry::default();
     let near = stage.join("ann", if behind == Behind::Both { &relayed } else { &direct }).await?;
@@ -75,8 +77,10 @@ async fn watch(viewer: &Page, sender: &Page) -> Result<String> {
 }
 
 /// That the network was as bad as claimed.
-fn check_the_relay(relay: &UdpRelay) -> Result<()> {
-    for (carried, lost) in relay.counts() {
+fn check_the_relay(relay: &Relay) -> Result<()> {
+    let counts = relay.counts()?;
+    for way in [counts.up, counts.down] {
+        let (carried, lost) = (way.passed, way.lost());
         let share = lost as f64 / (carried + lost) as f64;
         ensure!((0.04..0.06).contains(&share), "the relay lost {lost} of {}", carried + lost);
     }

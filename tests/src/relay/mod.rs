@@ -1,7 +1,20 @@
 //! Relays between a browser and the server: networks that lose, delay and break, as a test asks them to.
+//!
+//! Media goes through the link emulator, the WebSocket through a TCP relay that can be cut.
 
 mod tcp;
-mod udp;
 
+use std::net::SocketAddr;
+
+use anyhow::Result;
+pub use emulator::relay::Relay;
+use emulator::relay::RelayConfig;
+use proto::seed::Seed;
+pub use simulator::link::LinkPlan;
 pub use tcp::TcpRelay;
-pub use udp::{Direction, Link, UdpRelay};
+
+/// A UDP relay to `target` at a port of its own, over the same kind of link each way.
+pub fn symmetric(target: SocketAddr, link: &LinkPlan, seed: &Seed) -> Result<Relay> {
+    let (up, down, seed) = (link.clone(), link.clone(), seed.clone());
+    Ok(Relay::start(RelayConfig { up, down, seed, ..RelayConfig::new(target) })?)
+}
