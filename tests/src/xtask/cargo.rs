@@ -54,16 +54,28 @@ pub(super) fn test(only: Option<&str>) -> Result<Counts> {
 
 /// Builds the server; its binary lies beside this one.
 pub(super) fn build_server() -> Result<PathBuf> {
-    let status =
-        cargo().args(["build", "--package", "lianmai-server"]).status().context("starting cargo build")?;
+    // The whole workspace decides on features, as when its tests were built: nothing is built twice.
+    let arguments = ["build", "--workspace", "--bin", "lianmai"];
+    let status = cargo().args(arguments).status().context("starting cargo build")?;
     ensure!(status.success(), "the server does not build");
     crate::server::program()
 }
 
 fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = program();
     command.current_dir(super::root());
     command
+}
+
+/// Cargo for this repository, in the folder that the caller is in.
+pub(super) fn in_place(subcommand: &str) -> Command {
+    let mut command = program();
+    command.arg(subcommand).arg("--manifest-path").arg(super::root().join("Cargo.toml"));
+    command
+}
+
+fn program() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
 /// The numbers of a line such as `test result: ok. 3 passed; 0 failed; 0 ignored; …`.

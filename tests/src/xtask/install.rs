@@ -1,5 +1,6 @@
-//! What a fresh machine lacks: Chromium, from Debian.
+//! What a fresh machine lacks: Chromium, and libwebrtc with a compiler for it, from Debian.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -12,14 +13,43 @@ pub(super) fn chromium() -> Result<()> {
         return Ok(());
     }
     eprintln!("installing Debian's chromium (apt-get), as this machine has none …");
-    for arguments in [&["update"][..], &["install", "--yes", "--no-install-recommends", "chromium"]] {
+    apt_get(&["chromium"]).context("install Chromium by hand, or name it in CHROMIUM")?;
+    ensure!(chromium::program().is_some(), "apt-get installed chromium, but it is not to be found");
+    Ok(())
+}
+
+/// Installs libwebrtc (Debian's libtgowt-dev) and a C++ compiler with apt-get unless they are there: what the feature
+/// `peer-googcc` is built with.
+pub(super) fn tgowt() -> Result<()> {
+    if has_tgowt() && has_compiler() {
+        return Ok(());
+    }
+    eprintln!("installing Debian's libtgowt-dev and g++ (apt-get), as this machine lacks them …");
+    apt_get(&["libtgowt-dev", "g++"]).context("install libtgowt-dev and g++ by hand")?;
+    ensure!(
+        has_tgowt() && has_compiler(),
+        "apt-get installed libtgowt-dev and g++, but they are not to be found"
+    );
+    Ok(())
+}
+
+fn has_tgowt() -> bool {
+    Path::new("/usr/include/tg_owt/api/transport/goog_cc_factory.h").is_file()
+}
+
+fn has_compiler() -> bool {
+    Command::new("c++").arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+fn apt_get(packages: &[&str]) -> Result<()> {
+    let install = [&["install", "--yes", "--no-install-recommends"], packages].concat();
+    for arguments in [&["update"][..], &install] {
         let status = Command::new("apt-get")
             .args(arguments)
             .env("DEBIAN_FRONTEND", "noninteractive")
             .status()
-            .context("there is no apt-get here: install Chromium by hand, or name it in CHROMIUM")?;
+            .context("there is no apt-get here")?;
         ensure!(status.success(), "apt-get {} failed", arguments.join(" "));
     }
-    ensure!(chromium::program().is_some(), "apt-get installed chromium, but it is not to be found");
     Ok(())
 }

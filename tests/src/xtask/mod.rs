@@ -43,7 +43,7 @@ pub fn main() -> ExitCode {
         runtime.block_on(async {
             match cli.command {
                 Command::Test(options) => test::run(&options).await,
-                Command::Bench { bench } => bench::run(&bench).await.map(|()| ExitCode::SUCCESS),
+                Command::Bench { bench } => bench::run(&bench).await,
                 Command::Screenshot(options) => screenshot::run(&options).await.map(|()| ExitCode::SUCCESS),
             }
         })

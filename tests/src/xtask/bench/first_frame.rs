@@ -1,26 +1,19 @@
-//! `cargo xtask bench`: JSON rows on the standard output, tables for people on the standard error.
+//! `cargo xtask bench first-frame`: from joining to the first decoded frame, against a direct `PeerConnection`.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{Args, Subcommand};
+use clap::Args;
 use proto::seed::Seed;
 use serde_json::json;
 
-use super::{cargo, install};
 use crate::browser::first_frame;
 use crate::browser::stage::Stage;
-
-/// What can be measured.
-#[derive(Debug, Subcommand)]
-pub(super) enum Bench {
-    /// From joining to the first decoded frame: through the server, against a direct `PeerConnection`.
-    FirstFrame(FirstFrame),
-}
+use crate::xtask::{cargo, install};
 
 /// How to measure the time to the first frame.
 #[derive(Debug, Args)]
-pub(super) struct FirstFrame {
+pub(in crate::xtask) struct Options {
     /// Prints the result as one JSON object.
     #[arg(long)]
     json: bool,
@@ -33,16 +26,10 @@ pub(super) struct FirstFrame {
 }
 
 /// Measures it.
-pub(super) async fn run(bench: &Bench) -> Result<()> {
-    match bench {
-        Bench::FirstFrame(options) => first_frame(options).await,
-    }
-}
-
-async fn first_frame(options: &FirstFrame) -> Result<()> {
+pub(super) async fn run(options: &Options) -> Result<()> {
     install::chromium()?;
     cargo::build_server()?;
-    let mut stage = Stage::new(super::media_folder()?, Seed::from_number(0));
+    let mut stage = Stage::new(crate::xtask::media_folder()?, Seed::from_number(0));
     let times = first_frame::measure(&mut stage, options.runs as usize, |line| eprintln!("{line}")).await;
     let times = times.inspect_err(|_| eprint!("{}", stage.remains()))?;
 

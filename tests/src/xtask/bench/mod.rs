@@ -1,0 +1,27 @@
+//! `cargo xtask bench`: JSON rows on the standard output, tables for people on the standard error.
+
+mod cc;
+mod first_frame;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+/// What can be measured.
+#[derive(Debug, Subcommand)]
+pub(super) enum Bench {
+    /// From joining to the first decoded frame: through the server, against a direct `PeerConnection`.
+    FirstFrame(first_frame::Options),
+    /// Congestion control: every estimator in every scenario, in the simulator (`--help` names the options).
+    #[command(disable_help_flag = true)]
+    Cc(cc::Options),
+}
+
+/// Measures it.
+pub(super) async fn run(bench: &Bench) -> Result<ExitCode> {
+    match bench {
+        Bench::FirstFrame(options) => first_frame::run(options).await.map(|()| ExitCode::SUCCESS),
+        Bench::Cc(options) => cc::run(options),
+    }
+}
