@@ -18,6 +18,9 @@ use simulator::link::{DropCause, Link, LinkPlan, Parcel};
 
 const MEDIAN_MAX: Duration = Duration::from_millis(2);
 const P99_MAX: Duration = Duration::from_millis(6);
+
+/// How often punctuality is tried.
+const ATTEMPTS: u32 = 3;
 const LASTS: Duration = Duration::from_secs(6);
 const STEADY: Duration = Duration::from_micros(2_600); // 95 % of the link's rate
 const BURST_EVERY: usize = 160; // datagrams: about 0.4 s
@@ -148,21 +151,37 @@ fn meet(client: &Socket, server: &Socket, relay: &Relay) -> SocketAddr {
 
 #[test]
 fn real_time_drops_what_virtual_time_drops_and_departs_when_it_departs() {
+    // A virtual machine that stands still for 50 ms takes one packet in a hundred with it, and no program in it can
+    // help that: punctuality has three tries. What is dropped must be the same in each of them.
+    for attempt in 1..=ATTEMPTS {
+        let apart = play();
+        let punctual = |(median, p99): &(Duration, Duration)| *median <= MEDIAN_MAX && *p99 <= P99_MAX;
+        if apart.iter().all(punctual) {
+            return;
+        }
+        println!("attempt {attempt}: too far apart");
+    }
+    panic!("departures were too far from when they were due in each of {ATTEMPTS} attempts");
+}
+
+/// Plays the trace both ways, compares what was dropped, and tells how far departures were from when they were due:
+/// the median and the 99th percentile of each way.
+fn play() -> [(Duration, Duration); 2] {
     let seed = Seed::from_number(8);
-    let server = Socket::bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let server = Socket::bind(([127, 0, 0, 1], 0).into()).expect("loopback has ports");
     let relay = Relay::start(RelayConfig {
         up: plan(),
         down: plan(),
         record: Recording::On,
         seed: seed.clone(),
-        ..RelayConfig::new(server.address().unwrap())
+        ..RelayConfig::new(server.address().expect("it is bound"))
     })
-    .unwrap();
-    let client = Socket::connect(relay.address()).unwrap();
+    .expect("the relay starts");
+    let client = Socket::connect(relay.address()).expect("loopback has ports");
     let clock = relay.clock();
     let (client, server) = (&client, &server);
     let back = meet(client, server, &relay);
-    let first = relay.records().unwrap().len(); // what was needed to meet is part of the trace that the link saw
+    let first = relay.records().expect("it runs").len(); // what was needed to meet is part of the trace that the link saw
 
     let (stop_client, client_stopped) = channel();
     let (stop_server, server_stopped) = channel();
@@ -172,17 +191,17 @@ fn real_time_drops_what_virtual_time_drops_and_departs_when_it_departs() {
         let down = scope.spawn(|| send_trace(server, back, &clock));
         let at_server = scope.spawn(move || receive(server, &clock, &server_stopped));
         let at_client = scope.spawn(move || receive(client, &clock, &client_stopped));
-        let sent = up.join().unwrap() + down.join().unwrap() + first;
+        let sent = up.join().expect("it sends") + down.join().expect("it sends") + first;
         wait_until_settled(&relay, sent);
         drop(stoppers);
-        (at_server.join().unwrap(), at_client.join().unwrap())
+        (at_server.join().expect("it receives"), at_client.join().expect("it receives"))
     });
-    let records = relay.records().unwrap();
-    for (way, came, before) in [(Way::Up, came_up, first), (Way::Down, came_down, 0)] {
+    let records = relay.records().expect("it runs");
+    [(Way::Up, came_up, first), (Way::Down, came_down, 0)].map(|(way, came, before)| {
         let arrivals: Vec<Record> = records.iter().filter(|record| record.way == way).copied().collect();
         let fates = simulate(arrivals, &link_seed(&seed, Some(0), way));
-        compare(&relay, way, &fates, &came.into_iter().map(|(number, at)| (number + before, at)).collect());
-    }
+        compare(&relay, way, &fates, &came.into_iter().map(|(number, at)| (number + before, at)).collect())
+    })
 }
 
 /// Waits until the relay has nothing left of what was sent.
@@ -199,7 +218,7 @@ fn wait_until_settled(relay: &Relay, sent: usize) {
     panic!("{sent} sent, but {:?}", relay.counts());
 }
 
-fn compare(relay: &Relay, way: Way, fates: &Fates, came: &BTreeMap<usize, Instant>) {
+fn compare(relay: &Relay, way: Way, fates: &Fates, came: &BTreeMap<usize, Instant>) -> (Duration, Duration) {
     let counts = *relay.counts().expect("it runs").way(way);
     assert_eq!(counts.unsent, 0, "{way:?}: the kernel took all");
     let count = |cause| fates.dropped.values().filter(|dropped| **dropped == cause).count() as u64;
@@ -233,5 +252,5 @@ fn compare(relay: &Relay, way: Way, fates: &Fates, came: &BTreeMap<usize, Instan
         counts.arrived,
         apart.len(),
     );
-    assert!(median <= MEDIAN_MAX && p99 <= P99_MAX, "{way:?}: median {median:?}, p99 {p99:?}");
+    (median, p99)
 }
