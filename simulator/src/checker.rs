@@ -320,3 +320,191 @@ impl Observer for Checker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::DropCause;
+    use crate::packet::NodeId;
+    use crate::scenario::find;
+    use crate::world::Entity;
+
+    const FLOW: FlowId = FlowId(0);
+    const LINK: LinkId = LinkId(0);
+    const NODE: NodeId = NodeId(0);
+
+    fn ms(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    fn packet(number: u64, class: PacketClass) -> Packet {
+        Packet {
+            number,
+            flow: FLOW,
+            from: NODE,
+            to: NodeId(1),
+            size: proto::units::DataSize::bytes(1_000),
+            ecn: cc::Ecn::NotCapable,
+            sent: Instant::ZERO,
+            payload: Payload::Media(MediaPacket { transport_seq: number, seq: number, class, part: None }),
+        }
+    }
+
+    fn complete(frame: u64) -> Fact {
+        Fact::FrameComplete { flow: FLOW, frame, delay: Duration::ZERO, repaired: false }
+    }
+
+    /// Sends packets and delivers them at once.
+    fn carry(checker: &mut Checker, at: Instant, numbers: std::ops::Range<u64>, class: PacketClass) {
+        for packet in numbers.map(|number| packet(number, class)) {
+            checker.observe(at, &Event::Sent(&packet));
+            checker.observe(at, &Event::Delivered(&packet));
+        }
+    }
+
+    /// The rules that a run of `fixed-4m` breaks in which this happens; `pictures` arrive in a second after it healed.
+    fn broken(
+        healed_rate: Option<Bitrate>,
+        pictures: u64,
+        happens: impl FnOnce(&mut Checker),
+    ) -> Vec<&'static str> {
+        let scenario = find("fixed-4m").unwrap();
+        let mut checker = Checker::new(&scenario, healed_rate);
+        let plan = &scenario.links[0].1;
+        checker.observe(Instant::ZERO, &Event::Replanned { link: LINK, plan });
+        happens(&mut checker);
+        for frame in 1_000..1_000 + pictures {
+            checker.observe(ms(63_000), &Event::Fact { node: NODE, fact: &complete(frame) });
+        }
+        let violations = checker.finish(ms(70_000), 0, &scenario);
+        violations.into_iter().map(|violation| violation.rule).collect()
+    }
+
+    #[test]
+    fn each_rule_sees_what_breaks_it_and_nothing_else() {
+        use PacketClass::{Padding, Video};
+        type Happening = fn(&mut Checker);
+        let rows: [(&str, Happening, &[&str]); 16] = [
+            ("all is well", |checker| carry(checker, ms(1), 0..5, Video), &[]),
+            (
+                "a packet is dropped",
+                |checker| {
+                    let (packet, cause) = (packet(0, Video), DropCause::Random);
+                    checker.observe(ms(1), &Event::Sent(&packet));
+                    checker.observe(ms(1), &Event::Dropped { link: LINK, packet: &packet, cause });
+                },
+                &[],
+            ),
+            (
+                "a packet comes twice",
+                |checker| {
+                    carry(checker, ms(1), 0..1, Video);
+                    checker.observe(ms(2), &Event::Delivered(&packet(0, Video)));
+                },
+                &["conservation"],
+            ),
+            (
+                "a packet vanishes",
+                |checker| checker.observe(ms(1), &Event::Sent(&packet(0, Video))),
+                &["conservation"],
+            ),
+            (
+                "a packet overtakes",
+                |checker| {
+                    let two = [packet(0, Video), packet(1, Video)];
+                    two.iter().for_each(|packet| checker.observe(ms(1), &Event::Sent(packet)));
+                    two.iter().rev().for_each(|packet| checker.observe(ms(2), &Event::Delivered(packet)));
+                },
+                &["order"],
+            ),
+            (
+                "a packet has no way",
+                |checker| {
+                    checker.observe(ms(1), &Event::Sent(&packet(0, Video)));
+                    checker.observe(ms(1), &Event::Unroutable(&packet(0, Video)));
+                },
+                &["route"],
+            ),
+            (
+                "time stands still",
+                |checker| checker.observe(ms(1), &Event::Spinning(Entity::Node(NODE))),
+                &["progress"],
+            ),
+            (
+                "a wake-up is late",
+                |checker| checker.observe(ms(1), &Event::WokenLate(Entity::Link(LINK))),
+                &["progress"],
+            ),
+            ("a node floods", |checker| checker.observe(ms(1), &Event::Flooding(NODE)), &["progress"]),
+            ("a packet waits as long as it may", |checker| wait(checker, 300), &[]),
+            ("a packet waits longer", |checker| wait(checker, 301), &["bounded-queue"]),
+            (
+                "a packet waited by an earlier plan",
+                |checker| {
+                    let plan = LinkPlan::default();
+                    checker.observe(ms(1), &Event::Replanned { link: LINK, plan: &plan });
+                    wait(checker, 301);
+                },
+                &[],
+            ),
+            ("a target at its limit", |checker| aim(checker, Bitrate::mbps(10)), &[]),
+            ("a target beyond it", |checker| aim(checker, Bitrate::kbps(10_001)), &["limits"]),
+            (
+                "a picture is complete twice",
+                |checker| {
+                    for _ in 0..2 {
+                        checker.observe(ms(1), &Event::Fact { node: NODE, fact: &complete(7) });
+                    }
+                },
+                &["frames-once"],
+            ),
+            (
+                "more padding than all else",
+                |checker| {
+                    carry(checker, ms(1), 0..5, Video);
+                    carry(checker, ms(2), 5..11, Padding);
+                },
+                &["padding"],
+            ),
+        ];
+        for (name, happens, rules) in rows {
+            assert_eq!(broken(None, 30, happens), rules, "{name}");
+        }
+    }
+
+    fn wait(checker: &mut Checker, millis: u64) {
+        let packet = packet(0, PacketClass::Video);
+        checker.observe(ms(1), &Event::Sent(&packet));
+        let queued = Duration::from_millis(millis);
+        checker.observe(ms(2), &Event::Passed { link: LINK, packet: &packet, queued });
+        checker.observe(ms(2), &Event::Delivered(&packet));
+    }
+
+    fn aim(checker: &mut Checker, rate: Bitrate) {
+        let fact = Fact::Target { flow: FLOW, rate, state: "cruise" };
+        checker.observe(ms(1), &Event::Fact { node: NODE, fact: &fact });
+    }
+
+    /// So many packets of 8 kbit in the last second before the network heals, and in one after.
+    fn around_healing(before: u64, after: u64) -> Vec<&'static str> {
+        broken(Some(Bitrate::mbps(2)), 30, |checker| {
+            carry(checker, ms(59_500), 0..before, PacketClass::Video);
+            carry(checker, ms(64_500), before..before + after, PacketClass::Video);
+        })
+    }
+
+    #[test]
+    fn a_healed_network_must_be_used_again() {
+        for (name, before, after, rules) in [
+            ("half of it is", 400, 250, &[][..]),
+            ("nothing is", 10, 0, &["recovery"]),
+            ("less than half, but no less than before", 100, 100, &[]),
+            ("much less than before", 200, 100, &["recovery"]),
+            ("as before, which is the least there is", 6, 6, &["recovery"]),
+        ] {
+            assert_eq!(around_healing(before, after), rules, "{name}");
+        }
+        assert_eq!(broken(None, 19, |_| {}), ["recovery"], "too few pictures");
+        assert_eq!(broken(None, 20, |_| {}), [""; 0], "two thirds are enough");
+    }
+}

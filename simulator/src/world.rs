@@ -14,7 +14,8 @@ use proto::time::Instant;
 use crate::link::{DropCause, Link, LinkPlan, Parcel};
 use crate::node::{Fact, Node};
 use crate::packet::{LinkId, NodeId, Packet, Payload};
-use clock::{Clock, Entity};
+use clock::Clock;
+pub use clock::Entity;
 
 /// The most packets that a node may send at one instant: above any burst that a sane sender makes.
 const POLLS_MAX: usize = 100_000;

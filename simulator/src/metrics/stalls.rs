@@ -41,3 +41,39 @@ fn paused(plan: &FlowPlan, from: Instant, to: Instant) -> Duration {
     };
     plan.pauses.iter().map(overlap).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::find;
+
+    /// Seconds a minute in stalls of a flow of `fixed-4m` that pauses from 30 s to 40 s and whose pictures, 25 a second,
+    /// are missing from each of these times to the other, in milliseconds.
+    fn stalled(missing: &[(u64, u64)]) -> f64 {
+        let mut scenario = find("fixed-4m").unwrap();
+        let (from, to) = (Duration::from_secs(30), Duration::from_secs(40));
+        scenario.flows[0].pauses = vec![(from, to)];
+        let mut meter = FlowMeter::default();
+        let made = (0..60_000_u64).step_by(40).filter(|at| !(30_000..40_000).contains(at));
+        let arrived = made.filter(|at| !missing.iter().any(|(from, to)| (*from..*to).contains(at)));
+        meter.complete = arrived.map(|at| (Instant::from_millis(at), false)).collect();
+        let warm_up = Instant::ZERO + scenario.warm_up;
+        let seconds = seconds_per_minute(&scenario, &[meter], warm_up, |_| true).unwrap();
+        (seconds * 55.0 / 60.0 * 1e3).round() / 1e3 // of the 55 s that are watched
+    }
+
+    #[test]
+    fn gaps_count_whole_and_pauses_do_not() {
+        for (name, missing, seconds) in [
+            ("none", &[][..], 0.0),
+            ("a gap of 200 ms", &[(10_000, 10_160)], 0.0),
+            ("a gap of 240 ms", &[(10_000, 10_200)], 0.24),
+            ("two gaps", &[(10_000, 10_480), (20_000, 20_480)], 1.04),
+            ("before the warm-up is over", &[(1_000, 3_000)], 0.0),
+            ("five seconds after the pause", &[(40_000, 45_000)], 5.04),
+            ("to the end", &[(59_000, 60_000)], 1.04),
+        ] {
+            assert!((stalled(missing) - seconds).abs() < 1e-9, "{name}: {}", stalled(missing));
+        }
+    }
+}
