@@ -412,8 +412,12 @@ mod tests {
                 "a packet overtakes",
                 |checker| {
                     let two = [packet(0, Video), packet(1, Video)];
-                    two.iter().for_each(|packet| checker.observe(ms(1), &Event::Sent(packet)));
-                    two.iter().rev().for_each(|packet| checker.observe(ms(2), &Event::Delivered(packet)));
+                    for packet in &two {
+                        checker.observe(ms(1), &Event::Sent(packet));
+                    }
+                    for packet in two.iter().rev() {
+                        checker.observe(ms(2), &Event::Delivered(packet));
+                    }
                 },
                 &["order"],
             ),

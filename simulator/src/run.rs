@@ -4,6 +4,7 @@
 //! again. Metrics leave that out.
 
 mod others;
+mod pictured;
 mod room;
 mod share;
 mod stage;

@@ -44,3 +44,31 @@ fn what_is_known_beforehand_is_measured() {
     }
     assert_eq!(measured("fixed-4m", "oracle").tcp_share, None, "without TCP it has no share");
 }
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test has no shell that could give it an epoch")]
+fn a_recorded_room_shows_each_person() {
+    let epoch = std::time::Instant::now();
+    let options = RunOptions { estimator: "bbr".to_owned(), seed: 1, record: true, epoch, stopwatch: None };
+    let scenario = find("chorus").expect("it is in the catalog");
+    let timeline =
+        run(&scenario, &options).expect("bbr is in every build").timeline.expect("it was recorded");
+    let names: Vec<&str> = timeline.flows.iter().map(|flow| flow.name.as_str()).collect();
+    assert_eq!(names, ["alto", "tenor", "bass"]);
+    for flow in &timeline.flows {
+        // Two others at 30 pictures a second for a minute, less what joining takes.
+        assert!(
+            (3_400..=3_600).contains(&flow.frames.len()),
+            "{}: {} pictures",
+            flow.name,
+            flow.frames.len()
+        );
+        let received = flow.received.iter().sum::<f64>() / flow.received.len() as f64;
+        assert!(
+            (0.3..2.0).contains(&received),
+            "{}: two voices and two small pictures: {received}",
+            flow.name
+        );
+        assert!(flow.states.len() > 1 && flow.freezes.is_empty(), "{}", flow.name);
+    }
+}

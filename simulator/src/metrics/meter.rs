@@ -20,7 +20,7 @@ use crate::timeline::{FlowTimeline, SPAN_MS, Timeline};
 use crate::world::{Event, Observer};
 
 /// The spans in which bytes are counted.
-pub(super) const SPAN: Duration = Duration::from_millis(SPAN_MS);
+pub(crate) const SPAN: Duration = Duration::from_millis(SPAN_MS);
 
 /// Without a deadline, a picture that is not complete after this long never will be...
 const SETTLED: Duration = Duration::from_secs(2);
@@ -374,7 +374,7 @@ impl Observer for Meter {
 }
 
 /// Which span a time lies in.
-pub(super) fn span_of(at: Instant) -> usize {
+pub(crate) fn span_of(at: Instant) -> usize {
     (at.as_nanos() / SPAN.as_nanos() as u64) as usize
 }
 

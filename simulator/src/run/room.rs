@@ -8,6 +8,7 @@ use std::time::Duration;
 use proto::seed::Seed;
 use proto::time::Instant;
 
+use super::pictured::Pictured;
 use super::{RunError, RunOptions, RunResult};
 use crate::baseline::{self, Setup};
 use crate::link::DropCause;
@@ -49,6 +50,7 @@ pub(super) fn play(
     }
     let bottleneck = scenario.bottlenecks.first().map(|_| LinkId(TIERS_DOWN));
     let mut meter = RoomMeter::new(scenario, plan, bottleneck, log);
+    meter.pictured = options.record.then(|| Pictured::new(plan, bottleneck));
     let estimator = |person: &PersonPlan| baseline::make(&options.estimator, &setup(person)).ok();
     let result = run_room(plan, options.seed, estimator, &mut meter);
     let metrics = meter.metrics(plan);
@@ -58,7 +60,7 @@ pub(super) fn play(
         trace_hash: result.trace_hash,
         packets: result.packets,
         violations: result.violations,
-        timeline: None,
+        timeline: meter.pictured.map(Pictured::timeline),
     };
     Ok((result, log))
 }
@@ -89,6 +91,7 @@ struct RoomMeter {
     frozen: Duration,
     switches: u64,
     log: Option<EventLog>,
+    pictured: Option<Pictured>,
 }
 
 impl RoomMeter {
@@ -107,6 +110,7 @@ impl RoomMeter {
             frozen: Duration::ZERO,
             switches: 0,
             log,
+            pictured: None,
         }
     }
 
@@ -167,6 +171,9 @@ impl Observer for RoomMeter {
     fn observe(&mut self, now: Instant, event: &Event<'_>) {
         if let Some(log) = &mut self.log {
             log.observe(now, event);
+        }
+        if let Some(pictured) = &mut self.pictured {
+            pictured.observe(now, event);
         }
         if now < self.begin || now >= self.end {
             return;
