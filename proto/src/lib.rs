@@ -6,8 +6,10 @@
 pub mod codec;
 pub mod feedback;
 pub mod ids;
+pub mod path_class;
 pub mod rtcp;
 pub mod rtp;
+pub mod scene;
 pub mod sdp;
 pub mod seed;
 pub mod signal;

@@ -194,18 +194,13 @@ fn write_media(text: &mut String, plan: &Plan<'_>) -> fmt::Result {
         AnswerSection::Receive { extensions, rids, .. } => {
             text.write_str("a=recvonly\r\n")?;
             write_extensions(text, section, extensions)?;
-            let has_transport_sequence = extensions.id(Extension::TransportSequence).is_some();
-            write_common(
-                text,
-                plan,
-                if has_transport_sequence { Feedback::Transport } else { Feedback::Repair },
-            )?;
+            write_common(text, plan, Feedback::with(extensions))?;
             write_rids(text, section, rids)
         }
         AnswerSection::Send { extensions, ssrc, rtx_ssrc, cname, stream, track, .. } => {
             write!(text, "a=sendonly\r\na=msid:{stream} {track}\r\n")?;
             write_extensions(text, section, extensions)?;
-            write_common(text, plan, Feedback::Repair)?;
+            write_common(text, plan, Feedback::with(extensions))?;
             if let Some(rtx) = rtx_ssrc {
                 write!(text, "a=ssrc-group:FID {} {}\r\n", ssrc.0, rtx.0)?;
             }
@@ -234,6 +229,14 @@ enum Feedback {
     Repair,
     /// Those, and arrival times.
     Transport,
+}
+
+impl Feedback {
+    /// Arrival times are told of packets that carry transport-wide numbers.
+    fn with(extensions: &ExtensionMap) -> Self {
+        let has_numbers = extensions.id(Extension::TransportSequence).is_some();
+        if has_numbers { Self::Transport } else { Self::Repair }
+    }
 }
 
 /// RTCP and the codecs, each followed by its retransmission.
@@ -439,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sending_section_names_its_sources_and_wants_no_arrival_times() {
+    fn a_sending_section_names_its_sources_and_wants_arrival_times_of_numbered_packets() {
         let offer = Offer::parse(RECEIVING).unwrap();
         let text = write_answer(&offer, &answer(offer.sections.iter().map(send).collect()));
         let [_, audio, video] = sections(&text).try_into().unwrap();
@@ -466,7 +469,17 @@ mod tests {
         ] {
             assert!(has(&video, line), "{line}");
         }
-        assert!(!text.contains("a=rtcp-fb:96 transport-cc") && !text.contains("simulcast"));
+        assert!(has(&video, "a=rtcp-fb:96 transport-cc") && !text.contains("simulcast"));
+
+        let without = offer.sections.iter().map(|section| match send(section) {
+            AnswerSection::Send { codecs, ssrc, rtx_ssrc, cname, stream, track, .. } => {
+                let extensions = ExtensionMap::default();
+                AnswerSection::Send { codecs, extensions, ssrc, rtx_ssrc, cname, stream, track }
+            }
+            other => other,
+        });
+        let text = write_answer(&offer, &answer(without.collect()));
+        assert!(text.contains("a=sendonly") && !text.contains("transport-cc"));
     }
 
     #[test]
