@@ -144,8 +144,8 @@ const WINDOW: Duration = Duration::from_secs(1); // over which the burst follows
 
 /// Bounds the answers to one subscriber's NACKs for one stream, so that a flood of them cannot amplify.
 ///
-/// A packet is sent again at most once a round trip (at least 10 ms), and all together stay within half of the media
-/// plus one burst of half a second's media (at least 32 kB).
+/// A packet is sent again at most once in seven eighths of a round trip (at least 10 ms), not counting a second copy of the
+/// same answer, and all together stay within half of the media plus one burst of half a second's media (at least 32 kB).
 #[derive(Debug)]
 pub struct RetransmitLimiter {
     recent: Vec<Option<(u64, Instant)>>, // by sequence number modulo `RECENT_MAX`; empty before the first NACK
@@ -188,18 +188,20 @@ impl RetransmitLimiter {
     /// A media packet of `size` bytes was sent for the first time.
     pub fn note_media(&mut self, now: Instant, size: usize) {
         self.window.add(now, size as u64);
-        let burst = (self.window.bytes() / 2).max(BURST_MIN);
-        self.budget = (self.budget + size as u64).min(burst * MEDIA_SHARE);
+        self.budget = (self.budget + size as u64).min(self.burst());
+    }
+
+    /// Whether the packet `seq` has been sent again lately.
+    pub fn has_answered(&self, now: Instant, seq: u64) -> bool {
+        self.answered(seq).is_some_and(|sent| now.since(sent) <= AGE_MAX)
     }
 
     /// Whether the packet `seq` of `size` bytes may be sent again now; if so, it counts as sent.
     pub fn admit(&mut self, now: Instant, seq: u64, size: usize) -> bool {
-        let slot = (seq % RECENT_MAX as u64) as usize;
         let cost = size as u64 * MEDIA_SHARE;
-        let repeats =
-            self.recent.get(slot).copied().flatten().is_some_and(|(sent_seq, sent)| {
-                sent_seq == seq && now.since(sent) < self.rtt.max(REPEAT_MIN)
-            });
+        // Who asks once a round trip comes a few ms early now and then, and would have to ask a third time.
+        let patience = (self.rtt * 7 / 8).max(REPEAT_MIN);
+        let repeats = self.answered(seq).is_some_and(|sent| now.since(sent) < patience);
         if repeats || cost > self.budget {
             self.refused += 1;
             return false;
@@ -207,8 +209,21 @@ impl RetransmitLimiter {
         if self.recent.is_empty() {
             self.recent.resize(RECENT_MAX, None);
         }
-        self.recent[slot] = Some((seq, now));
+        self.recent[slot(seq)] = Some((seq, now));
         self.budget -= cost;
+        true
+    }
+
+    /// Whether a second copy of an answer of `size` bytes may be sent; if so, it counts as sent.
+    ///
+    /// The upper half of the budget is for copies, the lower half for first answers alone.
+    pub fn admit_copy(&mut self, size: usize) -> bool {
+        let left = self.budget.checked_sub(size as u64 * MEDIA_SHARE);
+        let Some(left) = left.filter(|left| *left >= self.burst() / 2) else {
+            self.refused += 1;
+            return false;
+        };
+        self.budget = left;
         true
     }
 
@@ -216,6 +231,22 @@ impl RetransmitLimiter {
     pub const fn refused(&self) -> u64 {
         self.refused
     }
+
+    /// The most that can be saved, in half-bytes.
+    fn burst(&self) -> u64 {
+        (self.window.bytes() / 2).max(BURST_MIN) * MEDIA_SHARE
+    }
+
+    /// When the packet `seq` was last sent again, if that is remembered.
+    fn answered(&self, seq: u64) -> Option<Instant> {
+        let (sent_seq, sent) = self.recent.get(slot(seq)).copied().flatten()?;
+        (sent_seq == seq).then_some(sent)
+    }
+}
+
+/// Where a packet is remembered.
+const fn slot(seq: u64) -> usize {
+    (seq % RECENT_MAX as u64) as usize
 }
 
 impl Window {
@@ -335,6 +366,7 @@ mod tests {
                 media += media_size;
                 for seq in 0..nacks {
                     again += if limiter.admit(now, seq, size) { size } else { 0 };
+                    again += if limiter.admit_copy(size) { size } else { 0 };
                 }
                 prop_assert!(again <= media / 2 + 1 + BURST_MIN as usize, "{again} for {media}");
             }
@@ -342,8 +374,8 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_goes_again_once_a_round_trip() {
-        for (rtt, refused_until) in [(0, 10), (50, 50), (300, 300)] {
+    fn a_packet_goes_again_once_in_seven_eighths_of_a_round_trip() {
+        for (rtt, refused_until) in [(0, 10), (56, 49), (320, 280)] {
             let mut limiter = RetransmitLimiter::new();
             limiter.set_rtt(Duration::from_millis(rtt));
             assert!(limiter.admit(ms(1000), 7, 100));
@@ -352,6 +384,30 @@ mod tests {
             assert!(limiter.admit(ms(1000 + refused_until), 7, 100), "round trip {rtt} ms");
             assert_eq!(limiter.refused(), 1);
         }
+    }
+
+    #[test]
+    fn an_answer_is_remembered_for_two_seconds() {
+        let mut limiter = RetransmitLimiter::new();
+        assert!(!limiter.has_answered(ms(0), 7));
+        assert!(limiter.admit(ms(0), 7, 100));
+        for (now, seq, answered) in [(0, 7, true), (2000, 7, true), (2001, 7, false), (0, 7 + 256, false)] {
+            assert_eq!(limiter.has_answered(ms(now), seq), answered, "{seq} at {now} ms");
+        }
+    }
+
+    #[test]
+    fn copies_leave_half_the_budget_to_first_answers_and_delay_none() {
+        let mut limiter = RetransmitLimiter::new();
+        assert!(limiter.admit(ms(0), 1, 1000));
+        let copies = (0..1000).filter(|_| limiter.admit_copy(1000)).count();
+        assert_eq!(copies, 15);
+        assert!(!limiter.admit_copy(1000));
+        let answers = (2..1000).filter(|&seq| limiter.admit(ms(0), seq, 1000)).count();
+        assert_eq!(answers, 16);
+        limiter.note_media(ms(100), 100_000);
+        limiter.set_rtt(Duration::from_millis(100));
+        assert!(limiter.admit(ms(100), 1, 1000), "its copies do not count for the round trip");
     }
 
     #[test]
