@@ -138,6 +138,17 @@ impl SendHistory {
         self.forget();
     }
 
+    /// The path is another one from now on: what is on its way on the old one is forgotten, reports of it say nothing.
+    ///
+    /// Nothing is in flight and no round trip is known; numbers go on, so that receivers see no jump.
+    pub fn handle_route_change(&mut self, _now: Instant) {
+        self.entries.clear();
+        self.in_flight = DataSize::ZERO;
+        (self.passed, self.missing_from, self.arrived_end) = (self.next, self.next, self.next);
+        self.smoothed_rtt = None;
+        self.results.clear();
+    }
+
     /// When something in flight is given up.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let oldest = self.entry(self.passed.max(self.first()))?;
@@ -451,7 +462,88 @@ mod tests {
         assert_eq!(results[0].sent.class, PacketClass::Padding);
     }
 
+    #[test]
+    fn another_route_begins_with_nothing_in_flight_and_the_next_number() {
+        let mut history = sent(10);
+        told(&mut history, ms(50), report(0, "101"));
+        history.handle_route_change(ms(51));
+        assert_eq!((history.in_flight(), history.len(), history.next_number()), (DataSize::ZERO, 0, 10));
+        assert_eq!((history.smoothed_rtt(), history.poll_timeout()), (None, None));
+        assert_eq!(told(&mut history, ms(60), report(0, "1111111111")), "", "of the old route");
+        assert_eq!(history.smoothed_rtt(), None);
+        for number in 10..16 {
+            assert_eq!(history.handle_sent(ms(70), departure()).number, number);
+        }
+        assert_eq!(told(&mut history, ms(90), report(4, "000000101111")), "+10 -11 +12 +13 +14 +15");
+        assert_eq!(history.smoothed_rtt(), Some(Duration::from_millis(20)), "of the new route alone");
+        assert_eq!(history.in_flight(), DataSize::ZERO);
+    }
+
+    #[test]
+    fn the_receivers_clock_decides_nothing_here() {
+        type Clock = fn(u64) -> Instant;
+        let clocks: [(&str, Clock); 4] = [
+            ("steady", |number| ms(number + 7_000_000)),
+            ("a twentieth too fast", |number| ms(number * 21 / 20)),
+            ("backwards", |number| ms(1_000_000 - number)),
+            ("to and fro", |number| Instant::from_nanos(number.wrapping_mul(0x9e37_79b9_7f4a_7c15))),
+        ];
+        for (name, clock) in clocks {
+            let mut history = sent(100);
+            for base in (0..100).step_by(10) {
+                let arrival = |number: u64| Arrival {
+                    seq: SeqNo(number as u16),
+                    received: (number % 10 != 3).then(|| clock(number)),
+                    ecn: Ecn::NotCapable,
+                };
+                let results = history.handle_arrivals(ms(base + 39), (base..base + 10).map(arrival));
+                assert_eq!(results.len(), 10, "{name}");
+                for result in results {
+                    let number = result.sent.number;
+                    assert_eq!(result.received, (number % 10 != 3).then(|| clock(number)), "{name}");
+                }
+            }
+            assert_eq!(history.smoothed_rtt(), Some(Duration::from_millis(30)), "{name}");
+            assert_eq!((history.in_flight(), history.poll_timeout()), (DataSize::ZERO, None), "{name}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn hostile_reports_tell_of_nothing_that_was_not_sent_and_take_no_memory(
+            steps in prop::collection::vec(
+                (0_u64..100, 0_u64..2_000, prop::collection::vec((any::<u16>(), any::<Option<u64>>()), 0..300), any::<bool>()),
+                1..60,
+            ),
+        ) {
+            let mut history = SendHistory::new();
+            let mut now = ms(0);
+            let mut known = 0;
+            for (count, millis, said, change) in steps {
+                now += Duration::from_millis(millis);
+                for _ in 0..count {
+                    history.handle_sent(now, departure());
+                }
+                if change && millis % 10 == 0 {
+                    history.handle_route_change(now);
+                    known = history.next_number();
+                }
+                let next = history.next_number();
+                // Half of the numbers are near what was sent, half anywhere.
+                let arrivals = said.into_iter().map(|(word, received)| {
+                    let near = (next as u16).wrapping_sub(word % 256).wrapping_add(8);
+                    let seq = SeqNo(if word % 2 == 0 { near } else { word });
+                    Arrival { seq, received: received.map(Instant::from_nanos), ecn: Ecn::NotCapable }
+                });
+                for result in history.handle_arrivals(now, arrivals) {
+                    prop_assert!((known..next).contains(&result.sent.number) && result.sent.sent <= now);
+                }
+                prop_assert!(history.len() <= PACKETS_MAX && history.in_flight() <= SIZE * history.len() as u64);
+                prop_assert!(history.smoothed_rtt().is_none_or(|rtt| rtt <= AGE_MAX));
+                prop_assert!(history.poll_timeout().is_none_or(|at| at > now));
+            }
+        }
+
         #[test]
         fn each_packet_has_at_most_one_loss_and_one_arrival_and_flight_never_leaks(
             steps in prop::collection::vec((0_u64..40, 0_u64..60, "[01.]{0,30}"), 1..200),

@@ -10,6 +10,7 @@ pub mod filter;
 pub mod history;
 pub mod pacer;
 pub mod packet;
+pub mod recognizer;
 
-pub use estimator::{Estimator, ProbeCluster, RateLimits, Target};
+pub use estimator::{Demand, Estimator, ProbeCluster, RateLimits, Target, Transition};
 pub use packet::{Ecn, PacketClass, PacketResult, ProbeId, SentPacket};

@@ -9,9 +9,11 @@ use proto::units::DataSize;
 pub enum PacketClass {
     /// Sound: never waits behind pictures.
     Audio,
-    /// Retransmissions and forward repair.
+    /// Retransmissions and forward repair: never behind pictures, of which many may wait for one repaired.
     Repair,
-    /// Pictures.
+    /// Pictures of the lowest tier or layer, which all others refer to or fall back on.
+    Base,
+    /// All other pictures.
     Video,
     /// Nothing useful: sent only to learn what the path carries.
     Padding,

@@ -10,15 +10,18 @@
 //! - [`nada`]: RFC 8698. One signal of delay, loss and marks, and a rate that settles where the signal equals
 //!   priority × 10 ms × greatest rate ÷ rate. Smooth and fair by weight; keeps a queue by design, and a fraction of
 //!   the link under random loss.
+//! - [`hybrid`]: ours. BBR's model of the path with GCC's early warning and a test of what a loss means.
 
 pub mod bbr;
 pub mod fixed;
+pub mod hybrid;
 #[cfg(test)]
 mod model;
 pub mod nada;
 
 use core::time::Duration;
 
+use proto::path_class::PathClass;
 use proto::time::Instant;
 use proto::units::{Bitrate, DataSize};
 
@@ -63,10 +66,38 @@ pub struct ProbeCluster {
     pub packets: u32,
 }
 
+/// What the sender could make use of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Demand {
+    /// Its encoders follow [`Target::rate`] wherever it goes.
+    #[default]
+    Elastic,
+    /// It chooses from steps: tiers, layers.
+    Steps {
+        /// What it takes as it is now.
+        current: Bitrate,
+        /// What it would take with the next better step; `None` if it has the best, and nothing need be probed.
+        next: Option<Bitrate>,
+    },
+}
+
+/// A change of phase, for logs and reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transition {
+    /// When.
+    pub at: Instant,
+    /// The phase that ended, as [`Estimator::state`] names it.
+    pub from: &'static str,
+    /// The phase that began.
+    pub to: &'static str,
+    /// Why: a few words from a fixed set.
+    pub reason: &'static str,
+}
+
 /// The seam between the transport and an algorithm.
 ///
-/// After each `handle_*`, [`poll_probe`](Self::poll_probe) is called until it has no more, and
-/// [`target`](Self::target) is read. Time is monotonic.
+/// After each `handle_*`, [`poll_probe_abort`](Self::poll_probe_abort) is called once, then
+/// [`poll_probe`](Self::poll_probe) until it has no more, and [`target`](Self::target) is read. Time is monotonic.
 pub trait Estimator {
     /// A packet left.
     fn handle_sent(&mut self, now: Instant, packet: &SentPacket);
@@ -81,9 +112,35 @@ pub trait Estimator {
     /// When to come back; `None` while there is nothing to wait for.
     fn poll_timeout(&self) -> Option<Instant>;
 
+    /// Whether the probe that runs and those that wait are called off; it is asked before
+    /// [`poll_probe`](Self::poll_probe), whose probes are new ones. Packets of theirs that left keep their marks.
+    fn poll_probe_abort(&mut self) -> bool {
+        false
+    }
+
     /// The next probe to send.
     fn poll_probe(&mut self) -> Option<ProbeCluster> {
         None
+    }
+
+    /// The sender could make use of something else from now on.
+    fn set_demand(&mut self, _now: Instant, _demand: Demand) {}
+
+    /// The next change of phase since it was last asked; those that nobody asks for are forgotten.
+    fn poll_transition(&mut self) -> Option<Transition> {
+        None
+    }
+
+    /// Whether pictures are to leave within an interval and to be made smaller or left out where they could not, instead
+    /// of waiting in the pacer. It suits whoever paces faster than [`Target::rate`]; one whose pacing takes turns below
+    /// it, as BBR's does, takes the source for its limit when what would wait is not made.
+    fn bounds_frames(&self) -> bool {
+        false
+    }
+
+    /// What kind of path this is, as far as the algorithm tells.
+    fn path_class(&self) -> PathClass {
+        PathClass::Unknown
     }
 
     /// What is allowed now.

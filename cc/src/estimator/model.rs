@@ -55,6 +55,27 @@ impl Path {
     }
 }
 
+/// Somebody else at the bottleneck.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Rival {
+    /// Sends so much whatever happens.
+    Constant(Bitrate),
+    /// Adds a packet to its window each round trip, and halves it when one is lost (RFC 5681).
+    Greedy,
+}
+
+/// What the rival has on the way.
+#[derive(Debug, Default)]
+struct RivalState {
+    window: f64,
+    credit: f64,
+    /// When the rival learns of each packet, and whether it was lost.
+    flights: VecDeque<(Instant, bool)>,
+    /// Losses of packets that it will learn of before do not count again.
+    cut_until: Option<Instant>,
+    delivered: DataSize,
+}
+
 /// What happened within 50 ms.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Row {
@@ -77,6 +98,8 @@ pub(crate) struct Model<E> {
     pub(crate) path: Path,
     pub(crate) source: Source,
     pub(crate) rows: Vec<Row>,
+    pub(crate) rival: Option<Rival>,
+    rivaling: RivalState,
     now: Instant,
     chance: Chance,
     row: Row,
@@ -101,6 +124,8 @@ impl<E: Estimator> Model<E> {
             path,
             source,
             rows: Vec::new(),
+            rival: None,
+            rivaling: RivalState::default(),
             now: start,
             chance: Seed::from_number(1).fork("path").generator(),
             row: Row::default(),
@@ -127,6 +152,7 @@ impl<E: Estimator> Model<E> {
                 assert!(self.estimator.poll_timeout().is_none_or(|due| due > self.now), "a busy loop");
             }
             self.make();
+            self.rival();
             self.send();
             self.now += TICK;
             let at = self.now.since(Instant::from_millis(1_000));
@@ -161,6 +187,50 @@ impl<E: Estimator> Model<E> {
         let mut waits: Vec<_> = self.between(from, to).map(|row| row.wait).collect();
         waits.sort();
         waits[((waits.len() - 1) as f64 * share) as usize]
+    }
+
+    /// What the rival has got through since this was called last.
+    pub(crate) fn take_rivals(&mut self) -> DataSize {
+        core::mem::take(&mut self.rivaling.delivered)
+    }
+
+    fn rival(&mut self) {
+        match self.rival {
+            None => {}
+            Some(Rival::Constant(rate)) => {
+                self.rivaling.credit += (rate * TICK).as_bytes() as f64;
+                while self.rivaling.credit >= SIZE.as_bytes() as f64 {
+                    self.rivaling.credit -= SIZE.as_bytes() as f64;
+                    self.send_rivals();
+                }
+            }
+            Some(Rival::Greedy) => {
+                self.rivaling.window = self.rivaling.window.max(4.0);
+                while let Some((_, is_lost)) = self.rivaling.flights.pop_front_if(|(due, _)| *due <= self.now)
+                {
+                    if !is_lost {
+                        self.rivaling.window += 1.0 / self.rivaling.window;
+                    } else if self.rivaling.cut_until.is_none_or(|until| self.now > until) {
+                        self.rivaling.window /= 2.0;
+                        self.rivaling.cut_until = self.rivaling.flights.back().map(|(due, _)| *due);
+                    }
+                }
+                while (self.rivaling.flights.len() as f64) < self.rivaling.window {
+                    self.send_rivals();
+                }
+            }
+        }
+    }
+
+    fn send_rivals(&mut self) {
+        let is_lost = self.link_free.since(self.now) > self.path.queue;
+        if !is_lost {
+            self.link_free = self.link_free.max(self.now) + SIZE / self.path.rate;
+            self.rivaling.delivered += SIZE;
+        }
+        if self.rival == Some(Rival::Greedy) {
+            self.rivaling.flights.push_back((self.link_free + self.path.delay * 2, is_lost));
+        }
     }
 
     fn make(&mut self) {

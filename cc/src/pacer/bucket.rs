@@ -1,6 +1,6 @@
 //! A bucket of debt: what was sent fills it, time at a rate empties it.
 //!
-//! In: sizes as they are sent. Out: when it is empty. Time: `now`, monotonic. Limit: none; whoever adds bounds.
+//! In: sizes as they are sent. Out: when it is empty, what is left. Time: `now`, monotonic. Limit: none; whoever adds bounds.
 
 use core::time::Duration;
 
@@ -28,15 +28,35 @@ impl Bucket {
 
     /// Something is sent.
     pub(super) fn add(&mut self, now: Instant, size: DataSize) {
+        self.add_late(now, Duration::ZERO, size);
+    }
+
+    /// Something is sent so much later than it might have been: if it was empty all that time, the time counts as if
+    /// it had been sent then.
+    pub(super) fn add_late(&mut self, now: Instant, late: Duration, size: DataSize) {
         self.settle(now);
+        if self.debt == 0 {
+            self.at = now - late;
+        }
         self.debt = self.debt.saturating_add(size.as_bits().saturating_mul(NANOS));
+    }
+
+    /// Something was not sent after all.
+    pub(super) fn remove(&mut self, now: Instant, size: DataSize) {
+        self.settle(now);
+        self.debt = self.debt.saturating_sub(size.as_bits().saturating_mul(NANOS));
     }
 
     /// Forgives what is more than `time` fills.
     pub(super) fn forgive(&mut self, now: Instant, time: Duration) {
         self.settle(now);
-        let most = u128::from(self.rate.as_bps()) * time.as_nanos();
-        self.debt = self.debt.min(u64::try_from(most).unwrap_or(u64::MAX));
+        self.debt = self.debt.min(self.worth(time));
+    }
+
+    /// What is in it, rounded up to a byte.
+    pub(super) fn left(&self, now: Instant) -> DataSize {
+        let debt = self.debt.saturating_sub(self.worth(now.since(self.at)));
+        DataSize::bytes(debt.div_ceil(8 * NANOS))
     }
 
     /// When it is empty, `now` at the earliest; `None` if its rate is nothing and it is not.
@@ -51,9 +71,13 @@ impl Bucket {
     }
 
     fn settle(&mut self, now: Instant) {
-        let paid = u128::from(self.rate.as_bps()) * now.since(self.at).as_nanos();
-        self.debt = self.debt.saturating_sub(u64::try_from(paid).unwrap_or(u64::MAX));
+        self.debt = self.debt.saturating_sub(self.worth(now.since(self.at)));
         self.at = self.at.max(now);
+    }
+
+    /// What a time empties.
+    fn worth(&self, time: Duration) -> u64 {
+        u64::try_from(u128::from(self.rate.as_bps()) * time.as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
@@ -75,5 +99,14 @@ mod tests {
         bucket.add(ms(21), DataSize::kilobytes(100));
         bucket.forgive(ms(21), Duration::from_millis(50));
         assert_eq!(bucket.empty_at(), Some(ms(71)));
+        assert_eq!(bucket.left(ms(69)), DataSize::bytes(1_000), "of 4 Mbit/s");
+        bucket.remove(ms(69), DataSize::bytes(500));
+        assert_eq!(bucket.empty_at(), Some(ms(70)));
+        bucket.remove(ms(69), DataSize::kilobytes(1));
+        assert_eq!(
+            (bucket.left(ms(69)), bucket.empty_at()),
+            (DataSize::ZERO, Some(ms(69))),
+            "never less than nothing"
+        );
     }
 }

@@ -26,7 +26,8 @@ pub(super) struct Probes {
 #[derive(Debug)]
 struct Running {
     cluster: ProbeCluster,
-    started: Instant,
+    /// When its first packet left.
+    started: Option<Instant>,
     packets: u32,
 }
 
@@ -51,20 +52,31 @@ impl Probes {
             self.waiting.pop_front();
         }
         let (_, cluster) = self.waiting.pop_front()?;
-        self.running = Some(Running { cluster, started: now, packets: 0 });
+        self.running = Some(Running { cluster, started: None, packets: 0 });
         Some(cluster.rate)
     }
 
-    /// A packet of the running cluster left, the next one would at `next`: whether the cluster is over.
-    pub(super) fn finish(&mut self, next: Instant) -> bool {
+    /// A packet of the running cluster leaves now, the next one would at `next`: whether the cluster is over.
+    pub(super) fn finish(&mut self, now: Instant, next: Instant) -> bool {
         let Some(running) = &mut self.running else { return false };
         running.packets += 1;
+        let started = *running.started.get_or_insert(now);
         let cluster = &running.cluster;
-        let over = running.packets >= cluster.packets && next.since(running.started) >= cluster.duration;
+        let over = running.packets >= cluster.packets && next.since(started) >= cluster.duration;
         if over {
             self.running = None;
         }
         over
+    }
+
+    /// Whether a cluster runs of which nothing has left.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.started.is_none())
+    }
+
+    /// Since when the oldest cluster waits.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        self.waiting.front().map(|(asked, _)| *asked)
     }
 
     /// The cluster that runs.

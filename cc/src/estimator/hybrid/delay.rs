@@ -1,0 +1,300 @@
+//! Delay: how long the queue is, told from propagation, jitter and two clocks that do not agree.
+//!
+//! In: times of departure and arrival. Out: the queue. Limit: `BUCKETS` minima and `RECENT_MAX` samples.
+//!
+//! The base is the least one-way delay of the last 40 s. A sample is the least of a stretch of at least `SAMPLE_PACKETS`
+//! packets: a queue delays all of them, jitter hardly ever does. What jitter still leaves of it, the floor, is the
+//! median of the samples of an empty queue, no more than the jitter between samples explains.
+//! Two clocks drift apart by up to 250 parts in a million: the base's minima are tilted by the median of their
+//! differences, where those agree.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use proto::time::Instant;
+
+use crate::packet::PacketResult;
+
+const BUCKET: Duration = Duration::from_secs(5);
+const BUCKETS: usize = 8;
+/// Minima that must agree on a drift, and how much of it there can be between two: 250 parts in a million and some noise.
+const TILT_BUCKETS: usize = 5;
+const TILT_MAX_MS: f64 = 1.5;
+/// Less packets, or less time between them or since, wait for the next report.
+const SAMPLE_PACKETS: u32 = 4;
+const SAMPLE_TIME: Duration = Duration::from_millis(20);
+/// Samples of an empty queue that are kept.
+const EMPTY_MAX: usize = 120;
+const EMPTY_FEW: usize = 20;
+/// How far below the floor the level is a sign of something new.
+const RELIEF_JITTERS: f64 = 1.5;
+/// No queue grows by so much from one packet to the next, in milliseconds.
+const JUMP_MS: f64 = 2_000.0;
+/// Samples before which jitter is not known.
+const SAMPLES_FEW: u32 = 6;
+/// The floor is looked for anew each so many samples: it moves slowly.
+const FLOOR_EVERY: u32 = 8;
+/// The level is a mean over so many seconds for each millisecond of jitter, within bounds.
+const LEVEL_TIME_JITTERS: f64 = 0.03;
+const LEVEL_TIME_MIN: f64 = 0.1;
+const LEVEL_TIME_MAX: f64 = 0.8;
+/// No more than that is ever taken for jitter, in milliseconds.
+const FLOOR_MAX_MS: f64 = 80.0;
+const FLOOR_JITTERS: f64 = 6.0;
+/// Jitter that has ceased is remembered for so many seconds, as the base is that it made.
+const WIDEST_TIME: f64 = 40.0;
+/// Where packets keep their order jitter grows with their rate: samples of less than this share of the rate say little.
+const LIKE: f64 = 0.6;
+/// A difference between samples greater than that is no jitter but a stall, in milliseconds.
+const JITTER_STEP_MAX_MS: f64 = 30.0;
+const JITTER_WEIGHT: f64 = 0.03;
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    start: Instant,
+    least_ms: f64,
+}
+
+/// See the module's description; delays are in milliseconds.
+#[derive(Debug, Default)]
+pub(super) struct Delay {
+    /// What the first packet took by two clocks, in nanoseconds: others are told against it.
+    zero: Option<i64>,
+    buckets: VecDeque<Bucket>,
+    last_ms: f64,
+    jitter_ms: f64,
+    level_ms: f64,
+    sampled_at: Option<Instant>,
+    /// Samples of an empty queue, and how much was sent then.
+    empty: VecDeque<(f64, f64)>,
+    widest_ms: f64,
+    emptied_at: Option<Instant>,
+    sorted: Vec<f64>,
+    since_floor: u32,
+    floor_ms: f64,
+    pending: Option<Pending>,
+    samples: u32,
+    raw_ms: f64,
+    newest_ms: f64,
+    tilt_ms: f64,
+    last_received: Option<Instant>,
+    gap: Duration,
+    is_frozen: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    since: Instant,
+    first_sent: Instant,
+    packets: u32,
+    least_ms: f64,
+}
+
+impl Delay {
+    /// Takes in a report; whether it made a new sample.
+    pub(super) fn handle_report(
+        &mut self,
+        now: Instant,
+        results: &[PacketResult],
+        empty: Option<f64>,
+    ) -> bool {
+        let mut newest = None;
+        self.gap = Duration::ZERO;
+        for result in results {
+            let Some(received) = result.received else { continue };
+            let mut delay_ms = self.delay_ms(result.sent.sent, received);
+            if !self.buckets.is_empty() && delay_ms - self.last_ms > JUMP_MS {
+                self.reset(); // the receiver's clock was set, or the path stood still so long that it may be another
+                delay_ms = self.delay_ms(result.sent.sent, received);
+            }
+            self.note(now, result.sent.sent, delay_ms);
+            if let Some(last) = self.last_received.replace(received) {
+                self.gap = self.gap.max(received.since(last));
+            }
+            newest = Some(result.sent.sent);
+        }
+        let Some(newest) = newest else { return false };
+        self.newest_ms = (self.last_ms - self.base_ms() - self.floor_ms).max(0.0);
+        let is_enough = |pending: &Pending| {
+            pending.packets >= SAMPLE_PACKETS
+                && (newest.since(pending.first_sent) >= SAMPLE_TIME
+                    || now.since(pending.since) >= SAMPLE_TIME)
+        };
+        let Some(pending) = self.pending.take_if(|pending| is_enough(pending)) else { return false };
+        let raw_ms = (pending.least_ms - self.base_ms()).max(0.0);
+        let step = (raw_ms - self.raw_ms).abs().min(JITTER_STEP_MAX_MS);
+        self.samples = self.samples.saturating_add(1);
+        let weight = JITTER_WEIGHT.max(1.0 / f64::from(self.samples));
+        self.jitter_ms += weight * (step - self.jitter_ms);
+        self.raw_ms = raw_ms;
+        // The more jitter, the longer it takes to see through it.
+        let time = (LEVEL_TIME_JITTERS * self.jitter_ms).clamp(LEVEL_TIME_MIN, LEVEL_TIME_MAX);
+        let passed = self.sampled_at.map_or(0.05, |at| now.since(at).as_secs_f64());
+        self.sampled_at = Some(now);
+        self.level_ms += (passed / time).min(1.0) * (raw_ms - self.level_ms);
+        self.widest_ms -= self.widest_ms * (passed / WIDEST_TIME).min(1.0);
+        self.widest_ms = self.widest_ms.max(self.jitter_ms);
+        if let Some(rate) = empty {
+            self.emptied_at = Some(now);
+            self.empty.push_back((rate, raw_ms));
+            if self.empty.len() > EMPTY_MAX {
+                self.empty.pop_front();
+            }
+            self.since_floor += 1;
+            if self.since_floor >= FLOOR_EVERY || self.empty.len() < EMPTY_FEW {
+                self.find_floor();
+            }
+        }
+        true
+    }
+
+    /// The queue that the latest sample shows.
+    pub(super) fn queue_ms(&self) -> f64 {
+        (self.raw_ms - self.floor_ms).max(0.0)
+    }
+
+    /// The queue as it stands through jitter.
+    pub(super) fn standing_ms(&self) -> f64 {
+        (self.level_ms - self.floor_ms).max(0.0)
+    }
+
+    /// Whether delays are lower than those of an empty queue have been: whoever shared it has left, or the path grew.
+    pub(super) fn is_relieved(&self) -> bool {
+        self.is_floor_known() && self.level_ms < self.floor_ms - RELIEF_JITTERS * self.jitter_ms
+    }
+
+    /// The newest packet's delay beyond base and floor.
+    pub(super) fn newest_ms(&self) -> f64 {
+        self.newest_ms
+    }
+
+    /// The longest time without an arrival in the latest report.
+    pub(super) fn gap(&self) -> Duration {
+        self.gap
+    }
+
+    /// How much samples differ from one to the next on the average.
+    pub(super) fn jitter_ms(&self) -> f64 {
+        self.jitter_ms
+    }
+
+    /// When last a sample of an empty queue was taken.
+    pub(super) fn emptied_at(&self) -> Option<Instant> {
+        self.emptied_at
+    }
+
+    /// Whether there are enough samples to tell jitter.
+    pub(super) fn has_settled(&self) -> bool {
+        self.samples >= SAMPLES_FEW
+    }
+
+    /// Whether an empty queue was seen often enough.
+    pub(super) fn is_floor_known(&self) -> bool {
+        self.empty.len() >= EMPTY_FEW
+    }
+
+    /// What jitter adds to an empty queue's delay.
+    pub(super) fn floor_ms(&self) -> f64 {
+        self.floor_ms
+    }
+
+    /// While frozen, the base is not forgotten: the queue is others' and never empties.
+    pub(super) fn set_frozen(&mut self, is_frozen: bool) {
+        self.is_frozen = is_frozen;
+    }
+
+    /// What stands now is no queue: it is the path's own delay from now on.
+    pub(super) fn rebase(&mut self, now: Instant) {
+        let least_ms = self.base_ms() + self.raw_ms.min(self.level_ms);
+        self.buckets.clear();
+        self.buckets.push_back(Bucket { start: now, least_ms });
+        self.tilt_ms = 0.0;
+        self.level_ms = 0.0;
+        self.raw_ms = 0.0;
+        self.empty.clear();
+        self.floor_ms = 0.0;
+    }
+
+    /// The path is another one: what is known of the old one is forgotten.
+    pub(super) fn reset(&mut self) {
+        *self = Self { jitter_ms: self.jitter_ms, ..Self::default() };
+    }
+
+    fn delay_ms(&mut self, sent: Instant, received: Instant) -> f64 {
+        let raw = received.as_nanos().wrapping_sub(sent.as_nanos()).cast_signed();
+        let zero = *self.zero.get_or_insert(raw);
+        raw.wrapping_sub(zero) as f64 / 1e6
+    }
+
+    fn note(&mut self, now: Instant, sent: Instant, delay_ms: f64) {
+        self.last_ms = delay_ms;
+        match self.buckets.back_mut() {
+            Some(bucket) if now.since(bucket.start) < BUCKET => {
+                bucket.least_ms = bucket.least_ms.min(delay_ms);
+            }
+            Some(_) | None => {
+                self.buckets.push_back(Bucket { start: now, least_ms: delay_ms });
+                if self.buckets.len() > BUCKETS {
+                    self.forget();
+                }
+                self.find_tilt();
+            }
+        }
+        let pending = self.pending.get_or_insert(Pending {
+            since: now,
+            first_sent: sent,
+            packets: 0,
+            least_ms: f64::INFINITY,
+        });
+        pending.packets += 1;
+        pending.least_ms = pending.least_ms.min(delay_ms);
+    }
+
+    /// Forgets the oldest minimum, unless it is kept in the next.
+    fn forget(&mut self) {
+        let oldest = self.buckets.pop_front();
+        if let (true, Some(oldest), Some(next)) = (self.is_frozen, oldest, self.buckets.front_mut()) {
+            next.least_ms = next.least_ms.min(oldest.least_ms);
+        }
+    }
+
+    /// The least delay that is remembered, against the first packet's, as it would be by now.
+    pub(super) fn base_ms(&self) -> f64 {
+        let newest = self.buckets.len().saturating_sub(1);
+        let now =
+            |(place, bucket): (usize, &Bucket)| bucket.least_ms + self.tilt_ms * (newest - place) as f64;
+        self.buckets.iter().enumerate().map(now).fold(f64::INFINITY, f64::min)
+    }
+
+    /// How much the base moves from one minimum to the next because the clocks drift: the median of the differences, if
+    /// all agree which way. A queue of our own does not grow evenly for so long.
+    fn find_tilt(&mut self) {
+        self.tilt_ms = 0.0;
+        let whole = self.buckets.len().saturating_sub(1); // the newest goes on
+        if whole < TILT_BUCKETS {
+            return;
+        }
+        self.sorted.clear();
+        let pairs = self.buckets.iter().zip(self.buckets.iter().skip(1)).take(whole - 1);
+        self.sorted.extend(pairs.map(|(older, newer)| newer.least_ms - older.least_ms));
+        self.sorted.sort_unstable_by(f64::total_cmp);
+        let (least, most) = (self.sorted[0], self.sorted[self.sorted.len() - 1]);
+        if least > 0.0 && most <= TILT_MAX_MS || most < 0.0 && least >= -TILT_MAX_MS {
+            self.tilt_ms = self.sorted[self.sorted.len() / 2];
+        }
+    }
+
+    fn find_floor(&mut self) {
+        self.since_floor = 0;
+        self.sorted.clear();
+        let rate = self.empty.back().map_or(0.0, |(rate, _)| *rate);
+        self.sorted.extend(self.empty.iter().filter(|(other, _)| *other > LIKE * rate).map(|(_, raw)| raw));
+        if self.sorted.is_empty() {
+            return; // hostile reports alone say that nothing was sent
+        }
+        let middle = self.sorted.len() / 2;
+        let (_, median, _) = self.sorted.select_nth_unstable_by(middle, f64::total_cmp);
+        let trust = ((self.widest_ms - 0.7) / 1.0).clamp(0.0, 1.0);
+        self.floor_ms = median.min(FLOOR_MAX_MS).min(FLOOR_JITTERS * self.widest_ms) * trust;
+    }
+}
