@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use proto::seed::Seed;
+use proto::units::Bitrate;
 use sfu::network::dtls::Certificate;
 use sfu::worker;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -17,7 +18,7 @@ use tokio::time::timeout;
 
 use crate::banner::Started;
 use crate::clock::Clock;
-use crate::config::{Config, Secret};
+use crate::config::{Config, Downlink, Secret};
 use crate::http::{self, App};
 use crate::media::{self, Command, Pin};
 use crate::ports::{PortError, Ports};
@@ -147,6 +148,7 @@ impl Workers {
                 seed: seed.fork(&format!("worker {index}")),
                 wall_clock: clock.wall_clock(),
                 room_participants_max: config.room.max_participants,
+                downlink: downlink(config),
             };
             let pin = if config.rtc.pin_workers { Pin::ToCore } else { Pin::Nowhere };
             let start = media::Start { index, socket, config: core, rooms: Arc::clone(&rooms), clock, pin };
@@ -168,6 +170,17 @@ impl Workers {
             self.ended.recv().await;
         }
     }
+}
+
+/// How subscribers are sent to.
+fn downlink(config: &Config) -> worker::DownlinkSettings {
+    let Downlink { min_kbps, start_kbps, max_kbps } = config.downlink;
+    let limits = worker::RateLimits {
+        min: Bitrate::kbps(min_kbps),
+        start: Bitrate::kbps(start_kbps),
+        max: Bitrate::kbps(max_kbps),
+    };
+    worker::DownlinkSettings { limits, scene: config.room.scene, ..worker::DownlinkSettings::default() }
 }
 
 /// Makes a development key if there are no keys, and says its name.

@@ -5,6 +5,9 @@
 //! subscriber, RTCP packets. The worker decrypts before and encrypts after, so this layer knows no ciphers.
 //! Limits: `STREAMS_MAX`.
 
+pub mod outgoing;
+mod reports;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,7 +15,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use proto::ids::{Mid, Rid};
-use proto::rtcp::{ReceiverReport, ReportBlock, Rtcp, SenderReport};
+use proto::rtcp::Rtcp;
 use proto::rtp::extension::{Extension, ExtensionMap};
 use proto::rtp::{RtpError, RtpView, SeqNo, Ssrc};
 use proto::sdp::{SectionCodec, SsrcOffer};
@@ -20,10 +23,11 @@ use proto::time::{Instant, NtpTime, earliest};
 
 use super::arrivals::ArrivalLog;
 use super::clock::PublisherClock;
+use super::downlink::Downlink;
 use super::packet::{SourcePacket, StreamId};
-use super::reception::round_trip;
 use super::rtp_recv::{Arrival, RecvDrop, RtpRecvPipeline, StreamOrigin};
 use super::rtp_send::RtpSendPipeline;
+use outgoing::{Outgoing, Queued};
 
 /// The least time between two streams of the same layer: an encoder that begins anew takes longer, and each beginning
 /// costs the subscribers a switch.
@@ -42,9 +46,6 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The first reports come sooner: they carry the clocks without which sound and picture are not in sync.
 const FIRST_REPORT_AFTER: Duration = Duration::from_millis(150);
-
-/// Report blocks that fit one RTCP packet (RFC 3550 §6.4.1: a five-bit count).
-const REPORT_BLOCKS_MAX: usize = 31;
 
 /// A media section in which the client sends.
 #[derive(Debug, Clone)]
@@ -120,6 +121,8 @@ pub struct ConnectionPipeline {
     connection: u64,
     next_stream: u32,
     slots: Vec<RtpSendPipeline>,
+    downlink: Option<Downlink<Queued>>,
+    outgoing: Outgoing,
     arrivals: ArrivalLog,
     publisher_clock: PublisherClock,
     rtt: Option<Duration>,
@@ -140,6 +143,8 @@ impl ConnectionPipeline {
             connection,
             next_stream: 0,
             slots: Vec::new(),
+            downlink: None,
+            outgoing: Outgoing::default(),
             arrivals: ArrivalLog::new(own_ssrc, Ssrc(0)),
             publisher_clock: PublisherClock::default(),
             rtt: None,
@@ -218,12 +223,13 @@ impl ConnectionPipeline {
                         .filter_map(|(media, _)| self.slot_of(*media))
                         .map(|slot| Feedback::KeyFrameWanted { slot }),
                 ),
-                Rtcp::SourceDescription { .. }
-                | Rtcp::Bye { .. }
-                | Rtcp::TransportFeedback(_)
-                | Rtcp::CongestionFeedback(_) => {}
+                Rtcp::TransportFeedback(arrivals) => {
+                    self.downlink.iter_mut().for_each(|downlink| downlink.note_feedback(&arrivals));
+                }
+                Rtcp::SourceDescription { .. } | Rtcp::Bye { .. } | Rtcp::CongestionFeedback(_) => {}
             }
         }
+        self.settle_arrivals(now);
         feedback
     }
 
@@ -242,6 +248,12 @@ impl ConnectionPipeline {
     /// A stream in which packets were given up: whoever watches it needs a key frame.
     pub fn poll_gap(&mut self) -> Option<StreamId> {
         self.streams.values_mut().find_map(|stream| stream.poll_gap().then(|| stream.id()))
+    }
+
+    /// A packet whose retransmission is due to go once more, and its slot.
+    pub fn poll_repeat(&mut self, now: Instant) -> Option<(usize, SeqNo)> {
+        let mut slots = self.slots.iter_mut().enumerate();
+        slots.find_map(|(index, slot)| Some((index, slot.poll_repeat(now)?)))
     }
 
     /// The RTCP packets to send now, as one compound; empty if there are none.
@@ -266,6 +278,7 @@ impl ConnectionPipeline {
     /// When to wake; `None` if there is nothing to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let own = earliest(self.report_at, self.arrivals.poll_timeout());
+        let own = self.slots.iter().fold(own, |at, slot| earliest(at, slot.poll_timeout()));
         self.streams.values().fold(own, |at, stream| earliest(at, stream.poll_timeout()))
     }
 
@@ -451,56 +464,6 @@ impl ConnectionPipeline {
 
     fn slot_of(&self, media: Ssrc) -> Option<usize> {
         self.slots.iter().position(|slot| slot.ssrc() == media)
-    }
-
-    fn handle_sender_report(&mut self, now: Instant, wall: NtpTime, report: &SenderReport) {
-        let Some(id) = self.by_ssrc.get(&report.ssrc) else { return };
-        let stream = self.streams.get_mut(id).expect("by_ssrc names streams that exist");
-        if stream.origin().ssrc != report.ssrc {
-            return; // the clock of a stream of retransmissions is its media stream's
-        }
-        self.publisher_clock.handle_sender_report(wall, report.ntp);
-        let at = self.publisher_clock.to_server(report.ntp).unwrap_or(wall);
-        stream.handle_sender_report(now, report.ntp, at, report.rtp_timestamp);
-    }
-
-    fn handle_report_blocks(&mut self, wall: NtpTime, blocks: &[ReportBlock]) {
-        let Some(sample) = blocks.iter().find_map(|block| round_trip(block, wall)) else { return };
-        // RFC 6298 §2.3's gain of 1/8.
-        let rtt = self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8);
-        self.rtt = Some(rtt);
-        for stream in self.streams.values_mut() {
-            stream.set_rtt(rtt);
-        }
-        for slot in &mut self.slots {
-            slot.set_rtt(rtt);
-        }
-    }
-
-    /// One round of reports (RFC 3550 §6.4): on every slot that has sent and every stream that came.
-    fn report(&mut self, now: Instant, wall: NtpTime) {
-        let mut blocks: Vec<ReportBlock> =
-            self.streams.values_mut().filter_map(|stream| stream.report(now)).collect();
-        for slot in &self.slots {
-            let (stats, Some(rtp_timestamp)) = (slot.stats(), slot.timestamp_at(wall)) else { continue };
-            if slot.current().is_none() {
-                continue;
-            }
-            self.waiting.push(Rtcp::SenderReport(SenderReport {
-                ssrc: slot.ssrc(),
-                ntp: wall,
-                rtp_timestamp,
-                packets: stats.packets,
-                octets: stats.octets,
-                reports: Vec::new(),
-            }));
-            self.waiting.push(Rtcp::SourceDescription { ssrc: slot.ssrc(), cname: self.cname.clone() });
-        }
-        while !blocks.is_empty() {
-            let rest = blocks.split_off(blocks.len().min(REPORT_BLOCKS_MAX));
-            self.waiting.push(Rtcp::ReceiverReport(ReceiverReport { ssrc: self.own_ssrc, reports: blocks }));
-            blocks = rest;
-        }
     }
 }
 

@@ -3,7 +3,9 @@
 pub mod arrivals;
 pub mod clock;
 pub mod connection;
+pub mod downlink;
 pub mod keyframes;
+pub mod meter;
 pub mod packet;
 pub mod reception;
 pub mod rewriter;

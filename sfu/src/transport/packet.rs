@@ -88,6 +88,11 @@ impl SourcePacket {
         }
     }
 
+    /// Whether it is sound.
+    pub fn is_sound(&self) -> bool {
+        matches!(self.codec, Codec::Opus | Codec::Red)
+    }
+
     /// The media payload, without padding.
     pub fn payload(&self) -> &[u8] {
         &self.bytes[self.payload.clone()]

@@ -114,6 +114,11 @@ impl Rewriter {
         });
     }
 
+    /// The stream of the newest segment; `None` before the first.
+    pub fn stream(&self) -> Option<StreamId> {
+        self.segments.back().map(|segment| segment.stream)
+    }
+
     /// The place of a packet of the current stream; `None` if it is from before the switch.
     pub fn place(&mut self, wall: NtpTime, packet: &SourcePacket) -> Option<Place> {
         let (segment, out_seq) = self.locate(packet.seq)?;

@@ -17,9 +17,12 @@ use proto::rtp::extension::{Extension, ExtensionMap};
 use proto::rtp::{RtpView, SeqNo, SeqUnwrapper, Ssrc, rtx};
 use proto::sdp::SectionCodec;
 use proto::time::{Instant, NtpTime, earliest};
+use proto::units::{Bitrate, DataSize};
 
 use super::clock::RtpClock;
+use super::downlink::PACKET_OVERHEAD;
 use super::keyframes::KeyFrameRequester;
+use super::meter::RateMeter;
 use super::packet::{SourceHeader, SourcePacket, StreamId};
 use super::reception::Reception;
 
@@ -104,6 +107,7 @@ pub struct RtpRecvPipeline {
     last_picture: Instant,
     picture_interval: Duration,
     has_gap: bool,
+    meter: RateMeter,
 }
 
 /// How a packet came.
@@ -143,6 +147,7 @@ impl RtpRecvPipeline {
             last_picture: now,
             picture_interval: IDLE_MAX / IDLE_INTERVALS,
             has_gap: false,
+            meter: RateMeter::default(),
         }
     }
 
@@ -259,6 +264,11 @@ impl RtpRecvPipeline {
         earliest(nack, self.key_frames.as_ref().and_then(KeyFrameRequester::poll_timeout))
     }
 
+    /// What a copy of the stream takes with all headers, as it came of late; `None` before it is measured.
+    pub fn rate(&self, now: Instant) -> Option<Bitrate> {
+        self.meter.rate(now)
+    }
+
     /// The reception report on this stream (RFC 3550 §6.4.1).
     pub fn report(&mut self, now: Instant) -> Option<proto::rtcp::ReportBlock> {
         self.reception.report(now)
@@ -358,6 +368,7 @@ impl RtpRecvPipeline {
         }
         self.seq.unwrap(SeqNo(packet.seq as u16));
         self.now = now;
+        self.meter.add(now, DataSize::bytes(packet.payload().len() as u64 + PACKET_OVERHEAD));
         self.last_arrival = now;
         if self.nack.is_some() {
             self.cache.insert(now, packet.seq, packet.clone());

@@ -2,20 +2,32 @@
 //!
 //! In: packets of the slot's track, NACKs. Out: RTP packets in a buffer of the caller's. Order on the way: selector,
 //! rewriter, header; a retransmission is traced back to its source packet, so nothing is stored per subscriber.
+//!
+//! What the selector admits is a [`Pending`] that shares the source's payload; it may wait in a pacer before it is
+//! written. Sequence numbers are given when it is, so what a pacer gives up leaves no hole that a subscriber would ask
+//! to fill.
+
+mod pending;
 
 use core::time::Duration;
+use std::collections::VecDeque;
 
+use cc::PacketClass;
+use fec::repeat::{Ask, Repeats};
 use fec::retransmit::RetransmitLimiter;
-use proto::codec::Codec;
 use proto::rtp::extension::{Extension, ExtensionMap};
 use proto::rtp::{ExtensionId, PayloadType, RtpHeader, SeqNo, Ssrc, rtx};
 use proto::sdp::SectionCodec;
 use proto::seed::Chance;
 use proto::time::{Instant, NtpTime};
 
+pub use pending::{Admitted, Pending, Written};
+
+use super::downlink::WAIT_MAX;
 use super::packet::{SourcePacket, StreamId};
 use super::rewriter::{Rewriter, Traced};
-use super::selector::{Admission, Selector};
+use super::selector::{Admission, First, Selector};
+use pending::{PayloadMapping, What};
 
 /// The round trip assumed before the subscriber's first report.
 const RTT_DEFAULT: Duration = Duration::from_millis(100);
@@ -23,26 +35,11 @@ const RTT_DEFAULT: Duration = Duration::from_millis(100);
 /// The longest playout delay that is asked for, in units of 10 ms: libwebrtc's own limit of 10 s.
 const PLAYOUT_MAX: u32 = 1_000;
 
-/// How one of the publisher's payload types is called here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct PayloadMapping {
-    source: PayloadType,
-    out: PayloadType,
-    rtx: Option<PayloadType>,
-}
+/// Packets remembered that came late: what a publisher's uplink loses within a round trip.
+const LATE_MAX: usize = 32;
 
-/// What became of a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sent {
-    /// It is in the buffer.
-    Yes,
-    /// It is in the buffer and the slot's first from another stream.
-    Switched,
-    /// The subscriber does not get it.
-    No,
-    /// The subscriber did not negotiate its payload type.
-    Unmapped,
-}
+/// The most bytes of padding in one packet: their count takes one byte (RFC 3550 §5.1).
+pub const PADDING_MAX: usize = 255;
 
 /// Numbers for reports.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,7 +62,14 @@ pub struct RtpSendPipeline {
     selector: Selector,
     rewriter: Rewriter,
     limiter: RetransmitLimiter,
+    repeats: Repeats,
     rtt: Duration,
+    /// The stream and the source's timestamp of the picture whose packets were admitted last.
+    picture: Option<(StreamId, u32)>,
+    newest: Option<(StreamId, u64)>,
+    /// Packets that came after later ones, and when: a subscriber may have asked for them meanwhile.
+    late: VecDeque<(StreamId, u64, Instant)>,
+    wait_max: Duration,
     key_frame_at: Option<Instant>,
     has_asked_playout: bool,
     stats: SendStats,
@@ -84,7 +88,12 @@ impl RtpSendPipeline {
             selector: Selector::default(),
             rewriter: Rewriter::new(chance),
             limiter: RetransmitLimiter::default(),
+            repeats: Repeats::default(),
             rtt: RTT_DEFAULT,
+            picture: None,
+            newest: None,
+            late: VecDeque::new(),
+            wait_max: WAIT_MAX,
             key_frame_at: None,
             has_asked_playout: false,
             stats: SendStats::default(),
@@ -107,6 +116,16 @@ impl RtpSendPipeline {
         }
     }
 
+    /// How long pictures of a layer that is to be left may wait to be sent.
+    pub fn set_wait_max(&mut self, wait_max: Duration) {
+        self.wait_max = wait_max;
+    }
+
+    /// How long pictures may wait to be sent.
+    pub fn wait_max(&self) -> Duration {
+        if self.awaited().is_some() { self.wait_max } else { WAIT_MAX }
+    }
+
     /// Waits for a key frame again: the subscriber has missed too much.
     pub fn restart(&mut self) {
         self.selector.restart();
@@ -118,54 +137,82 @@ impl RtpSendPipeline {
         self.extensions = extensions;
     }
 
-    /// Wants `stream` from its next key frame on; `None` stops at once.
-    pub fn set_target(&mut self, stream: Option<StreamId>) {
-        self.selector.set_target(stream);
+    /// Wants `stream` from its next key frame on, and `first` until there is one; `None` stops at once.
+    pub fn set_target(&mut self, stream: Option<StreamId>, first: First) {
+        self.selector.set_target(stream, first);
     }
 
-    /// Writes the subscriber's copy of a packet of `stream` to `out`, which must be empty.
-    pub fn handle_packet(
+    /// Whether a packet of `stream` goes to the subscriber.
+    pub fn admit(&mut self, now: Instant, stream: StreamId, packet: &SourcePacket) -> Admitted {
+        let Some(mapping) = self.mapping(packet.payload_type) else {
+            return Admitted::Unmapped;
+        };
+        let joinable = packet.key_frame || packet.is_sound();
+        let admission = self.selector.admit(stream, joinable);
+        if admission == Admission::Drop {
+            return Admitted::No;
+        }
+        self.picture = Some((stream, packet.timestamp));
+        self.note_order(now, stream, packet.seq);
+        let class = if packet.is_sound() {
+            PacketClass::Audio
+        } else if self.selector.is_smallest(stream) {
+            PacketClass::Base
+        } else {
+            PacketClass::Video
+        };
+        let what = What::Media { stream, admission };
+        Admitted::Yes(Pending { class, mapping, what, packet: packet.clone() })
+    }
+
+    /// Whether a packet of `stream` begins another picture than the last one that was admitted.
+    pub fn begins_picture(&self, stream: StreamId, packet: &SourcePacket) -> bool {
+        self.picture != Some((stream, packet.timestamp))
+    }
+
+    /// Writes a packet to `out`, which must be empty; with the transport-wide number that it leaves with, if it has one.
+    /// Packets must be written in the order in which they were admitted.
+    pub fn write(
         &mut self,
         now: Instant,
         wall: NtpTime,
-        stream: StreamId,
-        packet: &SourcePacket,
+        pending: &Pending,
+        transport: Option<SeqNo>,
         out: &mut Vec<u8>,
-    ) -> Sent {
-        let Some(mapping) = self.mapping(packet.payload_type) else {
-            return Sent::Unmapped;
-        };
-        let joinable = packet.key_frame || matches!(packet.codec, Codec::Opus | Codec::Red);
-        let sent = match self.selector.admit(stream, joinable) {
-            Admission::Drop => return Sent::No,
-            Admission::Forward => Sent::Yes,
-            Admission::Switch => {
-                self.rewriter.switch(wall, stream, packet);
-                Sent::Switched
+    ) -> Written {
+        match &pending.what {
+            What::Media { stream, admission } => {
+                let written = self.write_media(wall, (*stream, *admission), pending, transport, out);
+                if written != Written::Nothing {
+                    self.note_media(now, &pending.packet, out.len());
+                }
+                written
             }
-        };
-        if packet.payload().is_empty() {
-            self.rewriter.skip(packet.seq);
-            return Sent::No;
+            What::Again(traced) => {
+                let Some(payload_type) = pending.mapping.rtx else { return Written::Nothing };
+                self.write_retransmission(payload_type, traced, &pending.packet, transport, out);
+                Written::Again
+            }
         }
-        let Some(place) = self.rewriter.place(wall, packet) else { return Sent::No };
-        self.has_asked_playout |= packet.repair_time > Duration::ZERO;
-        let header = RtpHeader {
-            payload_type: mapping.out,
-            marker: packet.marker,
-            seq: place.seq,
-            timestamp: place.timestamp,
-            ssrc: self.ssrc,
-        };
-        self.write(&header, packet, out);
-        self.rewriter.rewrite(place, packet, out);
-        if packet.key_frame {
-            self.key_frame_at = Some(now);
+    }
+
+    /// Writes a packet of the stream of retransmissions with nothing but `length` bytes of padding, at most
+    /// [`PADDING_MAX`], to `out`, which must be empty; whether the subscriber negotiated such a stream.
+    pub fn write_padding(&mut self, length: usize, transport: Option<SeqNo>, out: &mut Vec<u8>) -> bool {
+        let Some(payload_type) = self.rtx_payload_type() else { return false };
+        let seq = self.next_rtx();
+        let header = RtpHeader { payload_type, marker: false, seq, timestamp: 0, ssrc: self.rtx_ssrc };
+        let number = transport.map(|number| number.0.to_be_bytes());
+        let id = self.extensions.id(Extension::TransportSequence);
+        match id.zip(number.as_ref()) {
+            Some((id, number)) => header.write(&[(id, number)], out),
+            None => header.write(&[], out),
         }
-        self.stats.packets = self.stats.packets.wrapping_add(1);
-        self.stats.octets = self.stats.octets.wrapping_add(packet.payload().len() as u32);
-        self.limiter.note_media(now, out.len());
-        sent
+        let length = length.clamp(1, PADDING_MAX);
+        out[0] |= 0x20; // the padding bit
+        out.resize(out.len() + length - 1, 0);
+        out.push(length as u8);
+        true
     }
 
     /// Traces a packet that the subscriber lost; the caller looks it up among the stream's packets.
@@ -173,18 +220,52 @@ impl RtpSendPipeline {
         self.rewriter.trace(lost)
     }
 
-    /// Writes the retransmission (RFC 4588 §4) of a traced packet to `out`, which must be empty; whether it may be sent.
+    /// The retransmission (RFC 4588 §4) of a traced packet, if it may be sent; then it counts as sent.
     pub fn retransmit(
         &mut self,
         now: Instant,
-        traced: &Traced,
+        traced: Traced,
         packet: Option<&SourcePacket>,
-        out: &mut Vec<u8>,
-    ) -> bool {
-        packet.is_some_and(|packet| self.write_retransmission(now, traced, packet, out))
+    ) -> Option<Pending> {
+        let is_it = |(stream, seq, at): &(StreamId, u64, Instant)| {
+            (*stream, *seq) == (traced.stream, traced.source_seq) && now.since(*at) < self.rtt
+        };
+        if self.late.iter().any(is_it) {
+            return None; // it was lost before it came here, and is on its way now
+        }
+        let pending = self.again(traced, packet?.clone())?;
+        let seq = u64::from(traced.seq.0);
+        let ask = if self.limiter.has_answered(now, seq) { Ask::Again } else { Ask::First };
+        if !self.limiter.admit(now, seq, pending.payload_len()) {
+            return None;
+        }
+        self.repeats.handle_answer(now, seq, ask);
+        Some(pending)
     }
 
-    /// Notes the round trip to the subscriber: no packet is sent again twice within it.
+    /// A packet that was sent as `seq` not long ago, to be sent again although nobody asked: as useful padding.
+    pub fn pad_with(&self, seq: SeqNo, packet: &SourcePacket) -> Option<Pending> {
+        self.again(self.rewriter.trace(seq)?, packet.clone())
+    }
+
+    /// A packet whose retransmission is due to go once more, by `repeat`.
+    pub fn poll_repeat(&mut self, now: Instant) -> Option<SeqNo> {
+        self.repeats.poll_repeat(now).map(|seq| SeqNo(seq as u16))
+    }
+
+    /// When to ask `poll_repeat`; `None` if nothing waits.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.repeats.poll_timeout()
+    }
+
+    /// The second copy of a retransmission, if it may be sent. It gets a number of its own in the stream of
+    /// retransmissions, or its receiver would take it for a replay (RFC 3711 §3.3.2).
+    pub fn repeat(&mut self, traced: Traced, packet: Option<&SourcePacket>) -> Option<Pending> {
+        let pending = self.again(traced, packet?.clone())?;
+        self.limiter.admit_copy(pending.payload_len()).then_some(pending)
+    }
+
+    /// Notes the round trip to the subscriber: within most of it, no packet is answered twice.
     pub fn set_rtt(&mut self, rtt: Duration) {
         self.rtt = rtt;
         self.limiter.set_rtt(rtt);
@@ -222,6 +303,21 @@ impl RtpSendPipeline {
         self.selector.awaited()
     }
 
+    /// The stream that is wanted.
+    pub fn target(&self) -> Option<StreamId> {
+        self.selector.target()
+    }
+
+    /// Whether its packets carry transport-wide numbers.
+    pub fn is_numbered(&self) -> bool {
+        self.extensions.id(Extension::TransportSequence).is_some()
+    }
+
+    /// Whether it has a stream of retransmissions.
+    pub fn repairs(&self) -> bool {
+        self.rtx_payload_type().is_some()
+    }
+
     /// Numbers for reports.
     pub fn stats(&self) -> SendStats {
         self.stats
@@ -231,39 +327,113 @@ impl RtpSendPipeline {
         self.payload_types.iter().find(|mapping| mapping.source == source).copied()
     }
 
+    /// Notes whether a packet comes after later ones.
+    fn note_order(&mut self, now: Instant, stream: StreamId, seq: u64) {
+        if self.newest.is_none_or(|newest| newest.0 != stream || newest.1 < seq) {
+            self.newest = Some((stream, seq));
+            return;
+        }
+        if self.late.len() == LATE_MAX {
+            self.late.pop_front();
+        }
+        self.late.push_back((stream, seq, now));
+    }
+
+    fn again(&self, traced: Traced, packet: SourcePacket) -> Option<Pending> {
+        let mapping = self.mapping(packet.payload_type).filter(|mapping| mapping.rtx.is_some())?;
+        Some(Pending { class: PacketClass::Repair, mapping, what: What::Again(traced), packet })
+    }
+
+    fn rtx_payload_type(&self) -> Option<PayloadType> {
+        let bound = self.payload_types.iter().find_map(|mapping| mapping.rtx);
+        bound.or_else(|| self.negotiated.iter().find_map(|codec| codec.rtx))
+    }
+
+    fn next_rtx(&mut self) -> SeqNo {
+        let seq = self.rtx_next;
+        self.rtx_next = seq.plus(1);
+        seq
+    }
+
+    fn write_media(
+        &mut self,
+        wall: NtpTime,
+        (stream, admission): (StreamId, Admission),
+        pending: &Pending,
+        transport: Option<SeqNo>,
+        out: &mut Vec<u8>,
+    ) -> Written {
+        let packet = &pending.packet;
+        if admission == Admission::Switch {
+            self.rewriter.switch(wall, stream, packet);
+        } else if self.rewriter.stream() != Some(stream) {
+            return Written::Nothing; // the slot's next stream has overtaken it
+        }
+        if packet.payload().is_empty() {
+            self.rewriter.skip(packet.seq);
+            return Written::Nothing;
+        }
+        let Some(place) = self.rewriter.place(wall, packet) else { return Written::Nothing };
+        self.has_asked_playout |= packet.repair_time > Duration::ZERO;
+        let header = RtpHeader {
+            payload_type: pending.mapping.out,
+            marker: packet.marker,
+            seq: place.seq,
+            timestamp: place.timestamp,
+            ssrc: self.ssrc,
+        };
+        self.write_header(&header, packet, transport, out);
+        self.rewriter.rewrite(place, packet, out);
+        match admission {
+            Admission::Switch => Written::Switched(place.seq, stream),
+            Admission::Forward | Admission::Drop => Written::Media(place.seq),
+        }
+    }
+
+    fn note_media(&mut self, now: Instant, packet: &SourcePacket, size: usize) {
+        if packet.key_frame {
+            self.key_frame_at = Some(now);
+        }
+        self.stats.packets = self.stats.packets.wrapping_add(1);
+        self.stats.octets = self.stats.octets.wrapping_add(packet.payload().len() as u32);
+        self.limiter.note_media(now, size);
+        self.repeats.note_media(now);
+    }
+
     fn write_retransmission(
         &mut self,
-        now: Instant,
+        payload_type: PayloadType,
         traced: &Traced,
         packet: &SourcePacket,
+        transport: Option<SeqNo>,
         out: &mut Vec<u8>,
-    ) -> bool {
-        let Some(payload_type) = self.mapping(packet.payload_type).and_then(|mapping| mapping.rtx) else {
-            return false;
-        };
-        if !self.limiter.admit(now, u64::from(traced.seq.0), packet.payload().len()) {
-            return false;
-        }
+    ) {
         let header = RtpHeader {
             payload_type,
             marker: packet.marker,
-            seq: self.rtx_next,
+            seq: self.next_rtx(),
             timestamp: traced.timestamp(packet),
             ssrc: self.rtx_ssrc,
         };
-        self.rtx_next = self.rtx_next.plus(1);
-        self.write(&header, packet, out);
+        self.write_header(&header, packet, transport, out);
         rtx::write(traced.seq, &[], out);
         traced.rewrite(packet, out);
-        true
     }
 
     /// The header with those of the publisher's header extensions that the subscriber negotiated.
-    fn write(&self, header: &RtpHeader, packet: &SourcePacket, out: &mut Vec<u8>) {
-        let mut extensions: [(ExtensionId, &[u8]); 3] = [(ExtensionId(0), &[]); 3];
+    fn write_header(
+        &self,
+        header: &RtpHeader,
+        packet: &SourcePacket,
+        transport: Option<SeqNo>,
+        out: &mut Vec<u8>,
+    ) {
+        let mut extensions: [(ExtensionId, &[u8]); 4] = [(ExtensionId(0), &[]); 4];
         let mut count = 0;
         let playout = self.playout(packet);
+        let transport = transport.map(|number| number.0.to_be_bytes());
         for (extension, value) in [
+            (Extension::TransportSequence, transport.as_ref().map(<[u8; 2]>::as_slice)),
             (Extension::AudioLevel, packet.audio_level.as_ref().map(core::slice::from_ref)),
             (Extension::VideoOrientation, packet.orientation.as_ref().map(core::slice::from_ref)),
             (Extension::PlayoutDelay, playout.as_ref().map(<[u8; 3]>::as_slice)),

@@ -1,7 +1,7 @@
 //! Which of a track's streams a subscriber gets: the one chosen, from its next key frame on.
 //!
 //! In: the target, packets. Out: whether a packet is forwarded. The old stream goes on until the new one's key frame
-//! is there, so a switch never freezes the picture.
+//! is there, so a switch never freezes the picture; to begin with, other streams may do as well (see [`First`]).
 
 use super::packet::StreamId;
 
@@ -16,17 +16,29 @@ pub enum Admission {
     Drop,
 }
 
+/// Which stream may be shown while nothing is, instead of the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum First {
+    /// Any of the track's: better any picture than none.
+    #[default]
+    Any,
+    /// This one, the smallest: larger ones may be more than the path carries.
+    Smallest(StreamId),
+}
+
 /// Chooses a stream for one subscriber; see the module's description.
 #[derive(Debug, Default)]
 pub struct Selector {
     current: Option<StreamId>,
     target: Option<StreamId>,
+    first: First,
 }
 
 impl Selector {
-    /// Wants `target` from its next key frame on; `None` stops at once.
-    pub fn set_target(&mut self, target: Option<StreamId>) {
+    /// Wants `target` from its next key frame on, and `first` until there is one; `None` stops at once.
+    pub fn set_target(&mut self, target: Option<StreamId>, first: First) {
         self.target = target;
+        self.first = first;
         if target.is_none() {
             self.current = None;
         }
@@ -45,13 +57,17 @@ impl Selector {
     /// Decides about a packet of `stream`, which is a stream of the slot's track.
     ///
     /// `joinable` says that a decoder can begin with this packet: always for audio, at a key frame for video. While
-    /// nothing is shown yet, any of the track's streams will do.
+    /// nothing is shown yet, [`First`] will do.
     pub fn admit(&mut self, stream: StreamId, joinable: bool) -> Admission {
         let Some(target) = self.target else { return Admission::Drop };
         if self.current == Some(stream) {
             return Admission::Forward;
         }
-        if joinable && (stream == target || self.current.is_none()) {
+        let may_be_first = match self.first {
+            First::Any => true,
+            First::Smallest(smallest) => stream == smallest,
+        };
+        if joinable && (stream == target || self.current.is_none() && may_be_first) {
             self.current = Some(stream);
             return Admission::Switch;
         }
@@ -61,6 +77,16 @@ impl Selector {
     /// The stream that the subscriber sees now.
     pub fn current(&self) -> Option<StreamId> {
         self.current
+    }
+
+    /// The stream that is wanted.
+    pub fn target(&self) -> Option<StreamId> {
+        self.target
+    }
+
+    /// Whether a stream is known to be the smallest.
+    pub fn is_smallest(&self, stream: StreamId) -> bool {
+        self.first == First::Smallest(stream)
     }
 
     /// The stream that a key frame is needed of, if the subscriber does not see it yet.
@@ -81,7 +107,7 @@ mod tests {
     fn streams_switch_at_key_frames_only() {
         let mut selector = Selector::default();
         assert_eq!(selector.admit(LOW, true), Drop, "nothing wanted");
-        selector.set_target(Some(LOW));
+        selector.set_target(Some(LOW), First::Any);
         for (stream, key, expected, claim) in [
             (LOW, false, Drop, "a decoder cannot begin here"),
             (HIGH, true, Switch, "better any picture than none"),
@@ -94,9 +120,23 @@ mod tests {
             assert_eq!(selector.admit(stream, key), expected, "{claim}");
         }
         assert_eq!(selector.awaited(), None);
-        selector.set_target(Some(HIGH));
+        selector.set_target(Some(HIGH), First::Any);
         assert_eq!((selector.awaited(), selector.admit(LOW, false)), (Some(HIGH), Forward));
-        selector.set_target(None);
+        selector.set_target(None, First::Any);
         assert_eq!((selector.current(), selector.admit(LOW, true)), (None, Drop));
+    }
+
+    #[test]
+    fn to_begin_with_only_the_smallest_may_stand_in_where_larger_ones_may_be_too_much() {
+        const MIDDLE: StreamId = StreamId { connection: 1, index: 2 };
+        let mut selector = Selector::default();
+        selector.set_target(Some(MIDDLE), First::Smallest(LOW));
+        assert_eq!(selector.admit(HIGH, true), Drop);
+        assert_eq!(selector.admit(LOW, true), Switch);
+        assert_eq!(selector.admit(MIDDLE, true), Switch);
+        assert_eq!(selector.admit(LOW, true), Drop, "something is shown");
+        selector.restart();
+        assert_eq!(selector.admit(HIGH, true), Drop);
+        assert_eq!(selector.admit(MIDDLE, true), Switch);
     }
 }

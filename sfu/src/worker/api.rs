@@ -9,6 +9,8 @@ use proto::signal::{LeaveReason, Source};
 use proto::time::NtpTime;
 
 use crate::network::dtls::Certificate;
+pub use crate::transport::downlink::{DownlinkSettings, EstimatorChoice, MakeEstimator};
+pub use cc::RateLimits;
 
 /// What a worker is made of.
 #[derive(Clone)]
@@ -23,6 +25,8 @@ pub struct Config {
     pub wall_clock: NtpTime,
     /// The most participants in one room.
     pub room_participants_max: usize,
+    /// How much subscribers may be sent, and who decides.
+    pub downlink: DownlinkSettings,
 }
 
 /// How packets are protected on their way to and from clients.

@@ -1,12 +1,15 @@
 //! A participant on a worker: its session with the application, its connection and its pipelines.
 
 use core::time::Duration;
+use std::net::IpAddr;
 
 use proto::ids::{Mid, ParticipantId, SessionId, TrackId};
 use proto::time::{Instant, earliest};
+use proto::units::Bitrate;
 
 use super::api::{Grant, SocketId};
 use super::connection::Connection;
+use crate::control::allocation::Allocator;
 use crate::control::room::MemberKey;
 use crate::transport::connection::ConnectionPipeline;
 use crate::transport::packet::StreamId;
@@ -73,6 +76,13 @@ pub(super) struct Client {
     /// The layers that were fit to be watched when last looked at: for newcomers, then for those who watch them.
     pub(super) fit: Vec<StreamId>,
     pub(super) wake: Option<Instant>,
+    /// Where its media last was sent to.
+    pub(super) remote: Option<IpAddr>,
+    /// When its pacer goes on.
+    pub(super) pace: Option<Instant>,
+    pub(super) allocator: Allocator,
+    /// When its layers were chosen last, and for which rate.
+    pub(super) allocated: Option<(Instant, Bitrate)>,
     layers_at: Option<Instant>,
     detached_at: Option<Instant>,
     heard_at: Instant,
@@ -111,6 +121,10 @@ impl Client {
             slots: Vec::new(),
             fit: Vec::new(),
             wake: None,
+            remote: None,
+            pace: None,
+            allocator: Allocator::default(),
+            allocated: None,
             layers_at: None,
             detached_at: None,
             heard_at: now,

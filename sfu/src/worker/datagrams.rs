@@ -118,6 +118,7 @@ impl Worker {
             ConnectionEvent::Connected(profile) => {
                 client.note_media();
                 if let Some(path) = client.connection.ice.selected() {
+                    client.remote = Some(path.remote.ip());
                     self.emit(Event::MediaConnected { room, participant, remote: path.remote, profile });
                 }
                 self.handle_media_open(now, key);
@@ -125,8 +126,12 @@ impl Worker {
             ConnectionEvent::PathSelected { path, outage } => {
                 if client.connection.is_open() {
                     client.note_media();
+                    let moved = client.remote.replace(path.remote.ip()) != Some(path.remote.ip());
                     if outage == Outage::Past {
                         client.pipeline.slots_mut().iter_mut().for_each(RtpSendPipeline::restart);
+                    }
+                    if moved || outage == Outage::Past {
+                        self.renew_downlink(now, key);
                     }
                     self.emit(Event::PathChanged { room, participant, remote: path.remote });
                     self.handle_media_open(now, key);
@@ -134,6 +139,7 @@ impl Worker {
             }
             ConnectionEvent::Lost => {
                 client.note_media_lost(now);
+                client.pipeline.drop_waiting(now);
                 self.notify(key, None, ServerMessage::IceRestartNeeded);
             }
             ConnectionEvent::Closed => client.note_goodbye(now),

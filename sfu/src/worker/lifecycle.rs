@@ -30,6 +30,7 @@ impl Worker {
                 self.handle_client_timeout(now, key);
             }
         }
+        self.handle_pacing(now);
     }
 
     fn handle_client_timeout(&mut self, now: Instant, key: ClientKey) {
@@ -40,6 +41,7 @@ impl Worker {
         let layers_due = client.layers_due(now);
         self.settle_connection(now, key);
         self.fill_gaps(now, key);
+        self.repeat_answers(now, key);
         self.flush_rtcp(key);
         if layers_due {
             self.check_layers(now, key);
@@ -79,6 +81,7 @@ impl Worker {
         for slot in 0..self.clients[key.0].slots.len() {
             self.retarget(now, Route { subscriber: key, slot });
         }
+        self.pump(now, key);
     }
 
     /// Ends a client's stay: it is told, its room is told, and nothing of it remains.
@@ -146,6 +149,9 @@ impl Worker {
         }
         if let Some(wake) = client.wake {
             self.timers.remove(&(wake, key));
+        }
+        if let Some(pace) = client.pace {
+            self.pacing.remove(&(pace, key));
         }
         self.by_session.remove(&client.identity.session);
         self.by_number.remove(&client.identity.number);

@@ -2,18 +2,33 @@
 
 use bytes::Bytes;
 use proto::ids::Rid;
+use proto::path_class::PathClass;
 use proto::rtcp::{self, Rtcp};
 use proto::rtp::SeqNo;
-use proto::signal::ServerMessage;
+use proto::signal::{Kind, ServerMessage};
 use proto::time::Instant;
+use proto::units::Bitrate;
 
 use super::client::{ClientKey, Route};
 use super::{DropReason, Worker};
-use crate::control::selection::{LayerState, choose_layer};
+use crate::control::selection::{LayerState, View, choose_layer};
+use crate::transport::connection::outgoing::Offered;
 use crate::transport::connection::{Feedback, Received, RtpDrop};
+use crate::transport::downlink::Downlink;
 use crate::transport::packet::StreamId;
 use crate::transport::rtp_recv::RecvDrop;
-use crate::transport::rtp_send::{RtpSendPipeline, Sent};
+use crate::transport::rtp_send::{Admitted, Pending, RtpSendPipeline, Written};
+use crate::transport::selector::First;
+
+/// What a slot can show.
+pub(super) struct Choice {
+    pub(super) kind: Kind,
+    pub(super) view: View,
+    /// The track's streams, what they are, and what each takes.
+    pub(super) streams: Vec<StreamId>,
+    pub(super) layers: Vec<LayerState>,
+    pub(super) rates: Vec<Option<Bitrate>>,
+}
 
 /// What became of a subscriber's copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +37,15 @@ enum Forwarded {
     Done,
     /// It is wanted, but the subscriber cannot begin with it.
     Starving,
+}
+
+/// Which copy of the answer to a NACK.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// The one that was asked for.
+    First,
+    /// Another, in case the first is lost.
+    Second,
 }
 
 /// The most bytes of RTCP in one datagram: what remains of 1200 after SRTCP's index and tag.
@@ -71,7 +95,7 @@ impl Worker {
             match feedback {
                 Feedback::Nack { slot, lost } => {
                     for lost in lost {
-                        self.retransmit(now, key, slot, lost);
+                        self.retransmit(now, Route { subscriber: key, slot }, lost, Answer::First);
                     }
                 }
                 Feedback::KeyFrameWanted { slot } => {
@@ -81,6 +105,9 @@ impl Worker {
                 }
             }
         }
+        let at = self.clients[key.0].pipeline.poll_timeout();
+        self.wake_at(now, key, at);
+        self.pump(now, key);
         Ok(())
     }
 
@@ -118,16 +145,19 @@ impl Worker {
         self.press(now, route);
     }
 
-    /// Chooses the layer of a slot.
+    /// Chooses the layer of a slot; with a downlink that has limits, those of all its subscriber's.
     fn aim(&mut self, now: Instant, route: Route) {
+        if self.clients[route.subscriber.0].pipeline.downlink().is_some() {
+            return self.allocate(now, route.subscriber);
+        }
         let target = self.choose_stream(now, route);
         if let Some(slot) = self.clients[route.subscriber.0].pipeline.slot_mut(route.slot) {
-            slot.set_target(target);
+            slot.set_target(target, First::Any);
         }
     }
 
     /// Asks for the key frame that a slot waits for, if its subscriber could get it.
-    fn press(&mut self, now: Instant, route: Route) {
+    pub(super) fn press(&mut self, now: Instant, route: Route) {
         let client = &self.clients[route.subscriber.0];
         let awaited = client.pipeline.slots().get(route.slot).and_then(RtpSendPipeline::awaited);
         if let Some(awaited) = awaited.filter(|_| client.connection.is_open()) {
@@ -162,7 +192,13 @@ impl Worker {
         }
     }
 
-    fn choose_stream(&self, now: Instant, Route { subscriber, slot }: Route) -> Option<StreamId> {
+    fn choose_stream(&self, now: Instant, route: Route) -> Option<StreamId> {
+        let choice = self.choice(now, route)?;
+        choose_layer(choice.view, &choice.layers).map(|index| choice.streams[index])
+    }
+
+    /// What a slot can show: its track's streams and how large it is seen. `None` if it is empty.
+    pub(super) fn choice(&self, now: Instant, Route { subscriber, slot }: Route) -> Option<Choice> {
         let client = &self.clients[subscriber.0];
         let binding = client.slots.get(slot)?.1.as_ref()?;
         let room = &self.rooms[client.identity.room];
@@ -174,15 +210,20 @@ impl Worker {
         let publisher = &self.clients[binding.publisher.0].pipeline;
         let watched = client.pipeline.slots().get(slot).and_then(RtpSendPipeline::current);
         let fit = publisher.fit_streams(now, binding.section, watched);
-        let (streams, layers): (Vec<StreamId>, Vec<LayerState>) = publisher
-            .streams(binding.section)
-            .map(|stream| {
-                let size = stated(stream.origin().rid.as_ref()).or(stream.size());
-                (stream.id(), LayerState { size, alive: fit.contains(&stream.id()) })
-            })
-            .unzip();
-        let view = room.view(subscriber, slot);
-        choose_layer(view, &layers).map(|index| streams[index])
+        let mut choice = Choice {
+            kind: track.kind(),
+            view: room.view(subscriber, slot),
+            streams: Vec::new(),
+            layers: Vec::new(),
+            rates: Vec::new(),
+        };
+        for stream in publisher.streams(binding.section) {
+            let size = stated(stream.origin().rid.as_ref()).or(stream.size());
+            choice.streams.push(stream.id());
+            choice.layers.push(LayerState { size, alive: fit.contains(&stream.id()) });
+            choice.rates.push(stream.rate(now));
+        }
+        Some(choice)
     }
 
     /// Gives every slot that shows a packet's stream its own copy.
@@ -200,33 +241,67 @@ impl Worker {
     }
 
     fn forward_to(&mut self, now: Instant, route: Route, received: &Received) -> Forwarded {
-        let wall = self.wall(now);
         let client = &mut self.clients[route.subscriber.0];
-        let open = client.connection.is_open();
-        let Some(slot) = client.pipeline.slot_mut(route.slot).filter(|_| open) else {
+        if !client.connection.is_open() {
             return Forwarded::Done;
+        }
+        let is_awaited = |slot: Option<&RtpSendPipeline>| {
+            let awaited = slot.is_some_and(|slot| slot.awaited() == Some(received.stream));
+            if awaited { Forwarded::Starving } else { Forwarded::Done }
         };
-        self.scratch.clear();
-        let sent = slot.handle_packet(now, wall, received.stream, &received.packet, &mut self.scratch);
-        if sent == Sent::Unmapped {
-            self.stats.count_drop(DropReason::UnknownPayloadType);
-            return Forwarded::Done;
+        if client.pipeline.downlink().is_some() {
+            return match client.pipeline.offer(now, route.slot, received.stream, &received.packet) {
+                Offered::Queued => {
+                    self.pump(now, route.subscriber);
+                    Forwarded::Done
+                }
+                Offered::Refused => is_awaited(client.pipeline.slots().get(route.slot)),
+                Offered::GivenUp => {
+                    self.stats.given_up += 1;
+                    Forwarded::Done
+                }
+                Offered::Unmapped => {
+                    self.stats.count_drop(DropReason::UnknownPayloadType);
+                    Forwarded::Done
+                }
+            };
         }
-        if sent == Sent::No {
-            let awaited = slot.awaited() == Some(received.stream);
-            return if awaited { Forwarded::Starving } else { Forwarded::Done };
-        }
-        if let Some((path, bytes)) = client.connection.protect_rtp(&self.scratch) {
-            self.stats.forwarded += 1;
-            self.transmit(path, bytes);
-        }
-        if sent == Sent::Switched {
-            // The clocks of the new stream are needed soon, and its layer is worth showing.
-            let at = self.clients[route.subscriber.0].pipeline.hasten_report(now);
-            self.wake_at(now, route.subscriber, Some(at));
-            self.announce_layer(route, received.stream);
+        let Some(slot) = client.pipeline.slot_mut(route.slot) else { return Forwarded::Done };
+        match slot.admit(now, received.stream, &received.packet) {
+            Admitted::Yes(pending) => self.send_at_once(now, route, &pending),
+            Admitted::No => return is_awaited(Some(slot)),
+            Admitted::Unmapped => self.stats.count_drop(DropReason::UnknownPayloadType),
         }
         Forwarded::Done
+    }
+
+    /// Sends a packet without pacing: its subscriber does not tell what arrives.
+    fn send_at_once(&mut self, now: Instant, route: Route, pending: &Pending) {
+        let wall = self.wall(now);
+        let client = &mut self.clients[route.subscriber.0];
+        let Some(slot) = client.pipeline.slot_mut(route.slot) else { return };
+        self.scratch.clear();
+        let written = slot.write(now, wall, pending, None, &mut self.scratch);
+        if written == Written::Nothing {
+            return;
+        }
+        if let Some((path, bytes)) = client.connection.protect_rtp(&self.scratch) {
+            match written {
+                Written::Media(_) | Written::Switched(..) => self.stats.forwarded += 1,
+                Written::Again | Written::Nothing => self.stats.retransmitted += 1,
+            }
+            self.transmit(path, bytes);
+        }
+        if let Written::Switched(_, stream) = written {
+            self.note_switched(now, route, stream);
+        }
+    }
+
+    /// A slot shows another stream now: its clocks are needed soon, and its layer is worth showing.
+    pub(super) fn note_switched(&mut self, now: Instant, route: Route, stream: StreamId) {
+        let at = self.clients[route.subscriber.0].pipeline.hasten_report(now);
+        self.wake_at(now, route.subscriber, Some(at));
+        self.announce_layer(route, stream);
     }
 
     /// Tells a subscriber which simulcast layer it sees.
@@ -266,7 +341,8 @@ impl Worker {
     }
 
     /// Answers one lost packet (RFC 4585 §6.2.1) from the publisher's packets.
-    fn retransmit(&mut self, now: Instant, subscriber: ClientKey, slot: usize, lost: SeqNo) {
+    fn retransmit(&mut self, now: Instant, route: Route, lost: SeqNo, answer: Answer) {
+        let Route { subscriber, slot } = route;
         let Some(pipeline) = self.clients[subscriber.0].pipeline.slot_mut(slot) else { return };
         let Some(traced) = pipeline.handle_nack(lost) else {
             self.stats.retransmissions_refused += 1;
@@ -278,14 +354,36 @@ impl Worker {
         });
         let client = &mut self.clients[subscriber.0];
         let Some(pipeline) = client.pipeline.slot_mut(slot) else { return };
-        self.scratch.clear();
-        if !pipeline.retransmit(now, &traced, packet.as_ref(), &mut self.scratch) {
+        let pending = match answer {
+            Answer::First => pipeline.retransmit(now, traced, packet.as_ref()),
+            Answer::Second => pipeline.repeat(traced, packet.as_ref()),
+        };
+        let Some(pending) = pending else {
             self.stats.retransmissions_refused += 1;
             return;
+        };
+        if client.pipeline.downlink().is_none() {
+            self.send_at_once(now, route, &pending);
+        } else if !client.pipeline.offer_repair(now, slot, pending) {
+            self.stats.retransmissions_refused += 1;
         }
-        if let Some((path, bytes)) = client.connection.protect_rtp(&self.scratch) {
-            self.stats.retransmitted += 1;
-            self.transmit(path, bytes);
+    }
+
+    /// Sends the second copies of a subscriber's retransmissions that are due.
+    pub(super) fn repeat_answers(&mut self, now: Instant, subscriber: ClientKey) {
+        let mut any = false;
+        let class = self.clients[subscriber.0].pipeline.downlink().map(Downlink::path_class);
+        // What is lost because too much came would be lost all the more.
+        let is_overrun = matches!(class, Some(PathClass::Shallow | PathClass::Policed));
+        while let Some((slot, lost)) = self.clients[subscriber.0].pipeline.poll_repeat(now) {
+            if is_overrun {
+                continue;
+            }
+            self.retransmit(now, Route { subscriber, slot }, lost, Answer::Second);
+            any = true;
+        }
+        if any {
+            self.pump(now, subscriber);
         }
     }
 

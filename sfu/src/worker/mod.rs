@@ -12,6 +12,7 @@ mod api;
 mod client;
 mod connection;
 mod datagrams;
+mod downlinks;
 mod lifecycle;
 mod media;
 mod negotiate;
@@ -19,14 +20,19 @@ mod signaling;
 mod stats;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
 
 use proto::ids::{RoomName, SessionId};
 use proto::seed::Chance;
 use proto::time::{Instant, NtpTime, earliest};
+use proto::units::Bitrate;
 use slab::Slab;
 
-pub use api::{Config, Event, Grant, Input, Output, Protection, SocketId, Transmit};
-pub use stats::{DropReason, Metric, MetricKind, Stats};
+pub use api::{
+    Config, DownlinkSettings, EstimatorChoice, Event, Grant, Input, MakeEstimator, Output, Protection,
+    RateLimits, SocketId, Transmit,
+};
+pub use stats::{DownlinkStats, DropReason, Metric, MetricKind, Stats};
 
 use crate::control::room::{MemberKey, Room};
 use crate::network::path::Path;
@@ -55,6 +61,8 @@ pub struct Worker {
     by_number: HashMap<u64, ClientKey>,
     next_number: u64,
     timers: BTreeSet<(Instant, ClientKey)>,
+    /// When pacers want to go on: apart from the other timers, for there are many of them and each has little to do.
+    pacing: BTreeSet<(Instant, ClientKey)>,
     /// By when each new WebSocket must have joined, in the order of their opening.
     unjoined: VecDeque<(Instant, SocketId)>,
     outputs: VecDeque<Output>,
@@ -79,6 +87,7 @@ impl Worker {
             by_number: HashMap::new(),
             next_number: 0,
             timers: BTreeSet::new(),
+            pacing: BTreeSet::new(),
             unjoined: VecDeque::new(),
             outputs: VecDeque::new(),
             scratch: Vec::new(),
@@ -110,7 +119,8 @@ impl Worker {
     /// When to come back with [`Input::Timeout`]; `None` if there is nothing to wait for.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let unjoined = self.unjoined.front().map(|(at, _)| *at);
-        earliest(self.timers.first().map(|(at, _)| *at), unjoined)
+        let pacing = self.pacing.first().map(|(at, _)| *at);
+        earliest(earliest(self.timers.first().map(|(at, _)| *at), pacing), unjoined)
     }
 
     /// The worker's numbers.
@@ -122,7 +132,21 @@ impl Worker {
             self.rooms.get(client.identity.room).map_or(0, |room| room.tracks(MemberKey(key)).len() as u64)
         };
         stats.tracks = self.clients.iter().map(tracks).sum();
+        let downlinks = self.clients.iter().filter_map(|(_, client)| client.pipeline.downlink());
+        downlinks.for_each(|downlink| {
+            stats.downlinks.add(downlink.target().rate, downlink.queue_time(), downlink.path_class());
+        });
         stats
+    }
+
+    /// The downlinks of those subscribers that tell what arrives: where each goes, what it is allowed, and the phase that
+    /// its estimator is in.
+    pub fn downlinks(&self) -> impl Iterator<Item = (SocketAddr, Bitrate, &'static str)> {
+        self.clients.iter().filter_map(|(_, client)| {
+            let remote = client.connection.ice.selected()?.remote;
+            let downlink = client.pipeline.downlink()?;
+            Some((remote, downlink.target().rate, downlink.state()))
+        })
     }
 
     fn wall(&self, now: Instant) -> NtpTime {

@@ -34,6 +34,9 @@ const RECEIVED: [Extension; 6] = [
 /// What a subscriber's packets may carry in their headers.
 const SENT: [Extension; 3] = [Extension::AudioLevel, Extension::VideoOrientation, Extension::PlayoutDelay];
 
+/// What they carry besides if the subscriber tells when they arrive.
+const SENT_IF_TOLD: [Extension; 1] = [Extension::TransportSequence];
+
 /// Why a join or offer is refused.
 struct Refusal(ErrorCode, String);
 
@@ -230,6 +233,9 @@ impl Worker {
             let mut extensions = ExtensionMap::default();
             merge(&mut extensions, &section.extensions, &SENT);
             let codecs = accepted(section);
+            if codecs.iter().any(|codec| codec.transport_cc) {
+                merge(&mut extensions, &section.extensions, &SENT_IF_TOLD);
+            }
             if let Some((mid, _)) = client.slots.get_mut(number) {
                 *mid = section.mid.clone();
                 client.pipeline.slots_mut()[number].renegotiate(codecs, extensions);
@@ -238,6 +244,7 @@ impl Worker {
                 client.pipeline.add_slot(RtpSendPipeline::new(codecs, extensions, &mut self.chance));
             }
         }
+        self.prepare_downlink(key);
     }
 
     /// Maps payload types anew after an offer, in the client's own slots and wherever its tracks are seen, and chooses

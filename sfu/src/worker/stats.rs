@@ -1,5 +1,10 @@
 //! What a worker counts, and how it is named to the outside.
 
+use core::time::Duration;
+
+use proto::path_class::PathClass;
+use proto::units::Bitrate;
+
 /// Why a datagram or packet went no further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DropReason {
@@ -92,6 +97,14 @@ pub struct Stats {
     pub retransmissions_refused: u64,
     /// Publishers' packets that retransmissions recovered.
     pub recovered: u64,
+    /// Pictures that subscribers' paths did not carry, and that were given up before they were sent.
+    pub given_up: u64,
+    /// Bytes sent to subscribers to learn what their paths carry, retransmissions that nobody asked for included.
+    pub padding_bytes: u64,
+    /// Probes of subscribers' paths.
+    pub probes: u64,
+    /// Times that a subscriber was switched to another stream of a track.
+    pub layer_switches: u64,
     /// Key frames asked of publishers.
     pub key_frame_requests: u64,
     /// Rooms now.
@@ -100,7 +113,36 @@ pub struct Stats {
     pub participants: u64,
     /// Published tracks now.
     pub tracks: u64,
+    /// Subscribers' downlinks now.
+    pub downlinks: DownlinkStats,
     drops: [u64; DropReason::ALL.len()],
+}
+
+/// The downlinks of those subscribers that tell what arrives.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DownlinkStats {
+    /// How many there are.
+    pub count: u64,
+    /// What they are allowed together.
+    pub allowed: Bitrate,
+    /// The longest time that a packet takes to leave a pacer.
+    pub queue_max: Duration,
+    classes: [u64; PathClass::ALL.len()],
+}
+
+impl DownlinkStats {
+    /// Counts one more.
+    pub fn add(&mut self, allowed: Bitrate, queue: Duration, class: PathClass) {
+        self.count += 1;
+        self.allowed += allowed;
+        self.queue_max = self.queue_max.max(queue);
+        self.classes[class as usize] += 1;
+    }
+
+    /// How many are of a class.
+    pub fn of_class(&self, class: PathClass) -> u64 {
+        self.classes[class as usize]
+    }
 }
 
 /// How a metric behaves.
@@ -140,61 +182,91 @@ impl Stats {
 
     /// All numbers for a metrics system.
     pub fn metrics(&self) -> Vec<Metric> {
-        use MetricKind::{Counter, Gauge};
-        let metric = |name, help, kind, value| Metric { name, help, kind, label: None, value };
-        let mut metrics = vec![
-            metric("lianmai_datagrams_received_total", "UDP datagrams received.", Counter, self.datagrams_in),
-            metric(
-                "lianmai_received_bytes_total",
-                "Bytes of UDP datagrams received.",
-                Counter,
-                self.bytes_in,
-            ),
-            metric("lianmai_datagrams_sent_total", "UDP datagrams sent.", Counter, self.datagrams_out),
-            metric("lianmai_sent_bytes_total", "Bytes of UDP datagrams sent.", Counter, self.bytes_out),
-            metric(
-                "lianmai_packets_forwarded_total",
-                "RTP packets sent to subscribers.",
-                Counter,
-                self.forwarded,
-            ),
-            metric(
-                "lianmai_packets_retransmitted_total",
-                "RTP packets sent to subscribers again because they asked.",
-                Counter,
-                self.retransmitted,
-            ),
-            metric(
-                "lianmai_retransmissions_refused_total",
-                "RTP packets that subscribers asked for again too late or too often.",
-                Counter,
-                self.retransmissions_refused,
-            ),
-            metric(
-                "lianmai_packets_recovered_total",
-                "Publishers' RTP packets that were lost and came by retransmission.",
-                Counter,
-                self.recovered,
-            ),
-            metric(
-                "lianmai_key_frame_requests_total",
-                "Key frames asked of publishers.",
-                Counter,
-                self.key_frame_requests,
-            ),
-            metric("lianmai_rooms", "Rooms with at least one participant.", Gauge, self.rooms),
-            metric("lianmai_participants", "Participants in all rooms.", Gauge, self.participants),
-            metric("lianmai_tracks", "Published tracks in all rooms.", Gauge, self.tracks),
-        ];
+        let mut metrics = self.counters();
+        metrics.extend(self.gauges());
         metrics.extend(DropReason::ALL.map(|reason| Metric {
             name: "lianmai_dropped_total",
             help: "Datagrams and packets that went no further, by reason.",
-            kind: Counter,
+            kind: MetricKind::Counter,
             label: Some(("reason", reason.name())),
             value: self.drops(reason),
         }));
+        metrics.extend(PathClass::ALL.map(|class| Metric {
+            name: "lianmai_downlinks",
+            help: "Subscribers that tell what arrives, by the kind of their path.",
+            kind: MetricKind::Gauge,
+            label: Some(("class", class.name())),
+            value: self.downlinks.of_class(class),
+        }));
         metrics
     }
+
+    fn counters(&self) -> Vec<Metric> {
+        let counters = [
+            ("lianmai_datagrams_received_total", "UDP datagrams received.", self.datagrams_in),
+            ("lianmai_received_bytes_total", "Bytes of UDP datagrams received.", self.bytes_in),
+            ("lianmai_datagrams_sent_total", "UDP datagrams sent.", self.datagrams_out),
+            ("lianmai_sent_bytes_total", "Bytes of UDP datagrams sent.", self.bytes_out),
+            ("lianmai_packets_forwarded_total", "RTP packets sent to subscribers.", self.forwarded),
+            (
+                "lianmai_packets_retransmitted_total",
+                "RTP packets sent to subscribers again because they asked.",
+                self.retransmitted,
+            ),
+            (
+                "lianmai_retransmissions_refused_total",
+                "RTP packets that subscribers asked for again too late or too often.",
+                self.retransmissions_refused,
+            ),
+            (
+                "lianmai_packets_recovered_total",
+                "Publishers' RTP packets that were lost and came by retransmission.",
+                self.recovered,
+            ),
+            ("lianmai_key_frame_requests_total", "Key frames asked of publishers.", self.key_frame_requests),
+            (
+                "lianmai_downlink_given_up_total",
+                "Times that a subscriber's path did not carry a picture, which was given up before it was sent.",
+                self.given_up,
+            ),
+            (
+                "lianmai_downlink_padding_bytes_total",
+                "Bytes sent to subscribers to learn what their paths carry.",
+                self.padding_bytes,
+            ),
+            ("lianmai_downlink_probes_total", "Probes of subscribers' paths.", self.probes),
+            (
+                "lianmai_layer_switches_total",
+                "Times that a subscriber was switched to another stream.",
+                self.layer_switches,
+            ),
+        ];
+        plain(MetricKind::Counter, &counters)
+    }
+
+    fn gauges(&self) -> Vec<Metric> {
+        let gauges = [
+            ("lianmai_rooms", "Rooms with at least one participant.", self.rooms),
+            ("lianmai_participants", "Participants in all rooms.", self.participants),
+            ("lianmai_tracks", "Published tracks in all rooms.", self.tracks),
+            (
+                "lianmai_downlink_allowed_bits_per_second",
+                "What subscribers' paths are believed to carry, together.",
+                self.downlinks.allowed.as_bps(),
+            ),
+            (
+                "lianmai_downlink_queue_max_milliseconds",
+                "The longest time that a packet takes to leave a subscriber's pacer.",
+                self.downlinks.queue_max.as_millis() as u64,
+            ),
+        ];
+        plain(MetricKind::Gauge, &gauges)
+    }
+}
+
+/// Metrics without labels.
+fn plain(kind: MetricKind, all: &[(&'static str, &'static str, u64)]) -> Vec<Metric> {
+    all.iter().map(|&(name, help, value)| Metric { name, help, kind, label: None, value }).collect()
 }
 
 #[cfg(test)]
@@ -207,9 +279,29 @@ mod tests {
         for (count, reason) in DropReason::ALL.into_iter().enumerate() {
             (0..count).for_each(|_| stats.count_drop(reason));
         }
-        let labels: Vec<_> =
-            stats.metrics().into_iter().filter_map(|metric| Some((metric.label?.1, metric.value))).collect();
+        let dropped = stats.metrics().into_iter().filter(|metric| metric.name == "lianmai_dropped_total");
+        let labels: Vec<_> = dropped.filter_map(|metric| Some((metric.label?.1, metric.value))).collect();
         let expected: Vec<_> = DropReason::ALL.iter().map(|reason| reason.name()).zip(0..).collect();
         assert_eq!(labels, expected);
+    }
+
+    #[test]
+    fn downlinks_are_counted_by_the_kind_of_their_path() {
+        let mut stats = Stats::default();
+        for (rate, class) in [(1, PathClass::Clean), (2, PathClass::Clean), (3, PathClass::Policed)] {
+            stats.downlinks.add(Bitrate::mbps(rate), Duration::from_millis(rate), class);
+        }
+        let told = |name: &str, label: Option<&str>| {
+            let metrics = stats.metrics();
+            let found = metrics
+                .iter()
+                .find(|metric| metric.name == name && metric.label.map(|(_, value)| value) == label);
+            found.map(|metric| metric.value)
+        };
+        assert_eq!(told("lianmai_downlinks", Some("clean")), Some(2));
+        assert_eq!(told("lianmai_downlinks", Some("policed")), Some(1));
+        assert_eq!(told("lianmai_downlinks", Some("bloated")), Some(0));
+        assert_eq!(told("lianmai_downlink_allowed_bits_per_second", None), Some(6_000_000));
+        assert_eq!(told("lianmai_downlink_queue_max_milliseconds", None), Some(3));
     }
 }

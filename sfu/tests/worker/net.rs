@@ -5,16 +5,22 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use cc::Estimator;
+use cc::estimator::fixed::Fixed;
 use proto::ids::{RoomName, SessionId};
 use proto::rtp::{RtpView, Ssrc};
 use proto::seed::{Chance, Seed};
 use proto::signal::Source;
 use proto::time::{Instant, NtpTime, earliest};
+use proto::units::{Bitrate, DataSize};
 use sfu::network::demux::{PacketKind, classify};
 use sfu::network::dtls::Certificate;
-use sfu::worker::{Config, Event, Grant, Input, Output, Protection, SocketId, Worker};
+use sfu::worker::{
+    Config, DownlinkSettings, EstimatorChoice, Event, Grant, Input, Output, Protection, SocketId, Worker,
+};
 
 use super::peer::{Peer, Plan};
 
@@ -37,6 +43,10 @@ pub(crate) struct Link {
     pub(crate) down_loss: u32,
     /// A stream that arrives so much later than others, as a pacer keeps a large layer back.
     pub(crate) slow: Option<(Ssrc, Duration)>,
+    /// What goes through to the client, and how long what comes too fast may wait.
+    pub(crate) narrow: Option<(Bitrate, Duration)>,
+    /// When what waits at the narrow place has gone through.
+    narrow_until: Instant,
     pub(crate) up: Option<Filter>,
     pub(crate) down: Option<Filter>,
     /// Nothing arrives any more, neither datagrams nor messages, and nobody says so.
@@ -77,8 +87,20 @@ pub(crate) struct Net {
 }
 
 impl Net {
-    #[expect(clippy::disallowed_methods, reason = "a test has no shell that could give it an epoch")]
     pub(crate) fn new(number: u64) -> Self {
+        Self::with_downlink(number, DownlinkSettings::default())
+    }
+
+    /// A net whose worker takes it that subscribers' paths carry whatever there is, and probes for nothing.
+    pub(crate) fn generous(number: u64) -> Self {
+        let make = |_: &Seed| Box::new(Fixed::new(Bitrate::mbps(20))) as Box<dyn Estimator>;
+        let estimator = EstimatorChoice::Custom(Arc::new(make));
+        Self::with_downlink(number, DownlinkSettings { estimator, ..DownlinkSettings::default() })
+    }
+
+    /// A net whose worker sends to subscribers as fast as these settings say.
+    #[expect(clippy::disallowed_methods, reason = "a test has no shell that could give it an epoch")]
+    pub(crate) fn with_downlink(number: u64, downlink: DownlinkSettings) -> Self {
         let (seed, epoch) = (Seed::from_number(number), std::time::Instant::now());
         let wall_start = NtpTime::from_bits(0xe9a1_0000_0000_0000);
         let config = Config {
@@ -87,6 +109,7 @@ impl Net {
             seed: seed.fork("server"),
             wall_clock: wall_start,
             room_participants_max: 50,
+            downlink,
         };
         Self {
             now: Instant::from_millis(1_000),
@@ -124,6 +147,8 @@ impl Net {
             up_loss: 0,
             down_loss: 0,
             slow: None,
+            narrow: None,
+            narrow_until: Instant::ZERO,
             up: None,
             down: None,
             silent: false,
@@ -319,12 +344,22 @@ impl Net {
         let lost = loss > 0 && self.chance.number() % 1_000 < loss;
         let link = &mut self.links[peer];
         let passes = link.down.as_mut().is_none_or(|passes| passes(self.now, &bytes));
-        if passes && !lost && !link.silent && !link.udp_silent {
-            self.deliver(peer, Delivery::DatagramDown { peer, bytes });
+        let waited = link.pass(self.now, bytes.len());
+        if passes
+            && !lost
+            && !link.silent
+            && !link.udp_silent
+            && let Some(waited) = waited
+        {
+            self.deliver_after(peer, Delivery::DatagramDown { peer, bytes }, waited);
         }
     }
 
     fn deliver(&mut self, peer: usize, delivery: Delivery) {
+        self.deliver_after(peer, delivery, Duration::ZERO);
+    }
+
+    fn deliver_after(&mut self, peer: usize, delivery: Delivery, waited: Duration) {
         let Link { delay, jitter, .. } = self.links[peer];
         let is_datagram = matches!(delivery, Delivery::Datagram { .. } | Delivery::DatagramDown { .. });
         let more = if is_datagram && !jitter.is_zero() {
@@ -337,7 +372,20 @@ impl Net {
             _ => Duration::ZERO,
         };
         self.sent += 1;
-        self.in_flight.insert((self.now + delay + more + late, self.sent), delivery);
+        self.in_flight.insert((self.now + waited + delay + more + late, self.sent), delivery);
+    }
+}
+
+impl Link {
+    /// How long a datagram to the client waits at the narrow place; `None` if it does not fit.
+    fn pass(&mut self, now: Instant, bytes: usize) -> Option<Duration> {
+        let Some((rate, queue)) = self.narrow else { return Some(Duration::ZERO) };
+        let begins = self.narrow_until.max(now);
+        if begins.since(now) > queue {
+            return None;
+        }
+        self.narrow_until = begins + DataSize::bytes(bytes as u64 + 28) / rate;
+        Some(self.narrow_until.since(now))
     }
 }
 

@@ -40,6 +40,15 @@ impl Use {
     }
 }
 
+/// What a client tells of what it receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tells {
+    /// When packets arrive.
+    Arrivals,
+    /// Losses and reports alone.
+    Nothing,
+}
+
 /// The payload types and header extension numbers of one client; they differ from client to client, as browsers' do.
 #[derive(Debug, Clone)]
 pub(crate) struct Dialect {
@@ -68,19 +77,26 @@ impl Dialect {
         Self { opus: PayloadType(111 - number as u8 % 2), vp8: pt(0), vp8_rtx: pt(1), extensions }
     }
 
-    fn write(&self, text: &mut String, kind: Kind) {
+    fn write(&self, text: &mut String, kind: Kind, tells: Tells) {
+        let told = match tells {
+            Tells::Arrivals => |number: u8| format!("a=rtcp-fb:{number} transport-cc\r\n"),
+            Tells::Nothing => |_| String::new(),
+        };
         let extension = |extension: Extension| {
             let id = self.extensions.id(extension).expect("all are set");
             format!("a=extmap:{} {}\r\n", id.0, extension.uri())
         };
-        text.push_str(&extension(Extension::TransportSequence));
+        if tells == Tells::Arrivals {
+            text.push_str(&extension(Extension::TransportSequence));
+        }
         text.push_str(&extension(Extension::Mid));
         if kind == Kind::Audio {
             text.push_str(&extension(Extension::AudioLevel));
             let opus = self.opus.0;
             let _ = write!(
                 text,
-                "a=rtpmap:{opus} opus/48000/2\r\na=rtcp-fb:{opus} transport-cc\r\na=fmtp:{opus} minptime=10;useinbandfec=1\r\n"
+                "a=rtpmap:{opus} opus/48000/2\r\n{}a=fmtp:{opus} minptime=10;useinbandfec=1\r\n",
+                told(opus)
             );
             return;
         }
@@ -90,8 +106,9 @@ impl Dialect {
         for (number, name) in [(self.vp8.0, "VP8"), (h264, "H264")] {
             let _ = write!(
                 text,
-                "a=rtpmap:{number} {name}/90000\r\na=rtcp-fb:{number} transport-cc\r\n\
-                 a=rtcp-fb:{number} ccm fir\r\na=rtcp-fb:{number} nack\r\na=rtcp-fb:{number} nack pli\r\n"
+                "a=rtpmap:{number} {name}/90000\r\n{}\
+                 a=rtcp-fb:{number} ccm fir\r\na=rtcp-fb:{number} nack\r\na=rtcp-fb:{number} nack pli\r\n",
+                told(number)
             );
             if name == "H264" {
                 let _ = write!(
@@ -113,7 +130,7 @@ pub(crate) struct TransportOffer {
 }
 
 /// The offer's text.
-pub(crate) fn write(sections: &[Use], dialect: &Dialect, transport: &TransportOffer) -> String {
+pub(crate) fn write(sections: &[Use], dialect: &Dialect, transport: &TransportOffer, tells: Tells) -> String {
     let mids: Vec<String> = (0..sections.len()).map(|mid| mid.to_string()).collect();
     let mut text = format!(
         "v=0\r\no=- 4858056832738455750 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {}\r\n\
@@ -138,7 +155,8 @@ pub(crate) fn write(sections: &[Use], dialect: &Dialect, transport: &TransportOf
             transport.pwd,
             digest.join(":")
         );
-        dialect.write(&mut text, section.kind());
+        let tells = if matches!(section, Use::Slot(_)) { tells } else { Tells::Arrivals };
+        dialect.write(&mut text, section.kind(), tells);
         text.push_str(match section {
             Use::Send(_) | Use::Simulcast(_) => "a=sendonly\r\na=msid:- own\r\n",
             Use::Slot(_) => "a=recvonly\r\n",

@@ -16,7 +16,7 @@ use proto::signal::{
 };
 use proto::time::{Instant, NtpTime, earliest};
 
-use super::offer::{self, Answered, Dialect, Use};
+use super::offer::{self, Answered, Dialect, Tells, Use};
 use super::receiver::{Receiver, Slot};
 use super::sender::{Leaving, Sender};
 use super::transport::{Packet, Transport};
@@ -30,6 +30,7 @@ pub(crate) struct Plan {
     pub(crate) camera: Camera,
     /// Slots of each kind.
     pub(crate) slots: usize,
+    pub(crate) tells: Tells,
 }
 
 /// How a camera is sent.
@@ -42,9 +43,11 @@ pub(crate) enum Camera {
 
 impl Plan {
     /// Speaks, shows three layers, and has room for four others.
-    pub(crate) const TALKER: Self = Self { microphone: true, camera: Camera::Simulcast, slots: 4 };
+    pub(crate) const TALKER: Self =
+        Self { microphone: true, camera: Camera::Simulcast, slots: 4, tells: Tells::Arrivals };
     /// Only looks and listens.
-    pub(crate) const VIEWER: Self = Self { microphone: false, camera: Camera::Off, slots: 4 };
+    pub(crate) const VIEWER: Self =
+        Self { microphone: false, camera: Camera::Off, slots: 4, tells: Tells::Arrivals };
 
     fn sections(self) -> Vec<Use> {
         let camera = match self.camera {
@@ -80,6 +83,7 @@ pub(crate) struct Peer {
     pub(crate) identity: String,
     pub(crate) room: String,
     pub(crate) sections: Vec<Use>,
+    tells: Tells,
     dialect: Dialect,
     pub(crate) transport: Transport,
     pub(crate) sender: Sender,
@@ -111,20 +115,22 @@ impl Peer {
         // Its clock is some minutes off the server's.
         let off = i64::from(own.number() % 600_000) * 1_000_000 - 300_000_000_000;
         let wall_start = server_wall_start.offset_nanos(off);
+        let own_ssrc = Ssrc(own.number());
         Self {
             number,
             identity: identity.to_owned(),
             room: room.to_owned(),
             sections: plan.sections(),
+            tells: plan.tells,
             transport: Transport::new(now, epoch, chance("transport")),
             sender: Sender::new(number as u16, dialect.clone(), wall_start, chance("sender")),
+            receiver: Receiver::new(own_ssrc, dialect.extensions.id(Extension::TransportSequence)),
             dialect,
-            receiver: Receiver::new(),
             knows: Knowledge::default(),
             answered: Answered::default(),
             tiles: None,
             notices: Vec::new(),
-            own_ssrc: Ssrc(own.number()),
+            own_ssrc,
             server_wall_start,
             next_request: 1,
             messages: VecDeque::new(),
@@ -298,7 +304,7 @@ impl Peer {
     }
 
     fn make_offer(&self) -> Offer {
-        let sdp = offer::write(&self.sections, &self.dialect, self.transport.offer());
+        let sdp = offer::write(&self.sections, &self.dialect, self.transport.offer(), self.tells);
         Offer { sdp, tracks: offer::published(&self.sections) }
     }
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use proto::ids::Mid;
 use proto::rtcp::{ReceiverReport, ReportBlock, Rtcp};
-use proto::rtp::{RtpView, SeqNo, SeqUnwrapper, Ssrc, rtx};
+use proto::rtp::{ExtensionId, RtpView, SeqNo, SeqUnwrapper, Ssrc, rtx};
 use proto::signal::Kind;
 use proto::time::{Instant, NtpTime, earliest};
+use sfu::transport::arrivals::ArrivalLog;
 
 use super::offer::Answered;
 use super::stamp::{PictureIds, Stamp, read};
@@ -33,6 +34,8 @@ pub(crate) struct Seen {
     pub(crate) stamp: Stamp,
     pub(crate) ids: Option<PictureIds>,
     pub(crate) by_rtx: bool,
+    /// Its number in the stream that brought it.
+    pub(crate) own_seq: SeqNo,
     pub(crate) payload: Vec<u8>,
     /// When it was captured by the sender reports known now, in nanoseconds of the server's clock.
     pub(crate) heard_of: Option<i64>,
@@ -79,12 +82,30 @@ pub(crate) struct Receiver {
     pub(crate) strangers: usize,
     /// Whether lost packets are asked for.
     pub(crate) asks: bool,
+    /// Whether arrivals are told of packets that carry transport-wide numbers.
+    pub(crate) tells: bool,
+    /// Packets that carried one, and their bytes.
+    pub(crate) numbered: usize,
+    /// By the streams of retransmissions: packets of nothing but padding, and those that nobody asked for.
+    pub(crate) padded: Vec<(Instant, usize)>,
+    transport_id: Option<ExtensionId>,
+    arrivals: ArrivalLog,
     report_at: Option<Instant>,
 }
 
 impl Receiver {
-    pub(crate) fn new() -> Self {
-        Self { slots: BTreeMap::new(), strangers: 0, asks: true, report_at: None }
+    pub(crate) fn new(own: Ssrc, transport_id: Option<ExtensionId>) -> Self {
+        Self {
+            slots: BTreeMap::new(),
+            strangers: 0,
+            asks: true,
+            tells: true,
+            numbered: 0,
+            padded: Vec::new(),
+            transport_id,
+            arrivals: ArrivalLog::new(own, own),
+            report_at: None,
+        }
     }
 
     /// The slots of an answer; known ones stay as they are.
@@ -106,7 +127,16 @@ impl Receiver {
             return;
         };
         self.report_at.get_or_insert(now + Duration::from_millis(200));
-        slot.handle_rtp(now, wall_start, &view);
+        let number = self.transport_id.and_then(|id| view.extension(id));
+        if let Some(number) = number.and_then(|number| number.first_chunk::<2>()) {
+            self.numbered += 1;
+            if self.tells {
+                self.arrivals.handle_arrival(now, SeqNo(u16::from_be_bytes(*number)));
+            }
+        }
+        if !slot.handle_rtp(now, wall_start, &view) {
+            self.padded.push((now, bytes.len()));
+        }
     }
 
     pub(crate) fn handle_rtcp(&mut self, now: Instant, packet: &Rtcp) {
@@ -124,6 +154,8 @@ impl Receiver {
         wanted: impl Fn(&Mid) -> bool,
     ) -> Vec<Rtcp> {
         let mut out = Vec::new();
+        self.arrivals.handle_timeout(now);
+        out.extend(std::iter::from_fn(|| self.arrivals.poll_feedback()).map(Rtcp::TransportFeedback));
         if self.report_at.is_some_and(|at| at <= now) {
             self.report_at = Some(now + REPORT_INTERVAL);
             let reports: Vec<ReportBlock> = self.slots.values().filter_map(|slot| slot.report(now)).collect();
@@ -146,7 +178,8 @@ impl Receiver {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.slots.values().fold(self.report_at, |at, slot| earliest(at, slot.poll_timeout()))
+        let own = earliest(self.report_at, self.arrivals.poll_timeout());
+        self.slots.values().fold(own, |at, slot| earliest(at, slot.poll_timeout()))
     }
 }
 
@@ -200,18 +233,21 @@ impl Slot {
         longest
     }
 
-    fn handle_rtp(&mut self, now: Instant, wall_start: NtpTime, view: &RtpView<'_>) {
+    /// Whether the packet is of use, or is at least no padding: not empty, and not one that was here.
+    fn handle_rtp(&mut self, now: Instant, wall_start: NtpTime, view: &RtpView<'_>) -> bool {
         let by_rtx = self.rtx == Some(view.ssrc());
         let (seq, payload) = if by_rtx {
-            rtx::unwrap(view.payload()).expect("no padding is sent")
+            let Some(repaired) = rtx::unwrap(view.payload()) else { return false };
+            repaired
         } else {
             (view.seq(), view.payload())
         };
         let seq = if by_rtx { self.unwrapper.peek(seq) } else { self.unwrapper.unwrap(seq) };
         let Some(read) = read(payload) else {
             self.faults.push(format!("packet {seq}: a payload that nobody sent"));
-            return;
+            return true;
         };
+        let is_padding = by_rtx && self.seen.iter().rev().take(2_000).any(|seen| seen.seq == seq);
         let rate = if self.kind == Kind::Video { 90_000_i64 } else { 48_000 };
         let heard_of = self.reports.last().map(|(_, ntp, rtp)| {
             let ticks = i64::from(view.timestamp().wrapping_sub(*rtp) as i32);
@@ -225,6 +261,7 @@ impl Slot {
             stamp: read.stamp,
             ids: read.ids,
             by_rtx,
+            own_seq: view.seq(),
             payload: payload.to_vec(),
             heard_of,
         };
@@ -237,6 +274,7 @@ impl Slot {
             self.waiting.insert(seq, seen);
         }
         self.play(now);
+        !is_padding
     }
 
     fn note_holes(&mut self, now: Instant, seq: u64) {

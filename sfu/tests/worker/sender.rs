@@ -14,7 +14,7 @@ use proto::signal::Kind;
 use proto::time::{Instant, NtpTime, earliest};
 
 use super::offer::{Dialect, Use};
-use super::stamp::{PictureIds, RIDS, SIZES, Stamp};
+use super::stamp::{MORE, PictureIds, RIDS, SIZES, Stamp};
 
 const REPORT_FIRST: Duration = Duration::from_millis(300); // after the first packet; Chromium's come about then
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -64,6 +64,8 @@ pub(crate) struct Track {
     simulcast: bool,
     next: Instant,
     key_wanted: bool,
+    /// How much larger packets of pictures are.
+    pub(crate) more: usize,
     pub(crate) streams: Vec<Stream>,
 }
 
@@ -204,7 +206,7 @@ impl Sender {
             answered: BTreeMap::new(),
         };
         let streams = (0..layers).map(stream).collect();
-        Track { section, kind: used.kind(), simulcast, next: now, key_wanted: true, streams }
+        Track { section, kind: used.kind(), simulcast, next: now, key_wanted: true, more: 0, streams }
     }
 }
 
@@ -239,7 +241,10 @@ impl Track {
                     captured: now,
                 };
                 let size = SIZES[usize::from(stream.layer)];
-                let payload = if is_video { stamp.video(stream.ids, size) } else { stamp.audio() };
+                let mut payload = if is_video { stamp.video(stream.ids, size) } else { stamp.audio() };
+                if is_video {
+                    payload.resize(payload.len() + self.more, MORE);
+                }
                 let (rate, payload_type) =
                     if is_video { (90_000, dialect.vp8) } else { (48_000, dialect.opus) };
                 let header = RtpHeader {

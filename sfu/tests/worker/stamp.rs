@@ -37,6 +37,9 @@ const BYTES: usize = 4 + 2 + 1 + 1 + 4 + 1 + 1 + 1 + 8;
 const DESCRIPTOR_BYTES: usize = 6;
 const PAYLOAD_BYTES: usize = 160; // enough to differ, little to encrypt
 
+/// What follows where packets are to be larger.
+pub(crate) const MORE: u8 = 0x55;
+
 /// The numbers that a VP8 descriptor carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PictureIds {
@@ -121,7 +124,8 @@ pub(crate) fn read(payload: &[u8]) -> Option<ReadPayload> {
         Some(ids) => stamp.video(ids, SIZES[usize::from(layer % 3)]),
         None => stamp.audio(),
     };
-    (whole == payload).then_some(ReadPayload { stamp, ids })
+    let more = payload.strip_prefix(&whole[..])?;
+    more.iter().all(|byte| *byte == MORE).then_some(ReadPayload { stamp, ids })
 }
 
 #[test]

@@ -56,6 +56,7 @@ impl WorkerNode {
     /// A worker that lets in whoever has a grant; a client's WebSocket opens with its first message.
     pub fn new(seed: &Seed, grants: BTreeMap<NodeId, Grant>) -> Self {
         let config = Config {
+            downlink: sfu::worker::DownlinkSettings::default(),
             candidates: vec![SERVER],
             protection: Protection::Plain,
             seed: seed.fork("sfu"),

@@ -354,6 +354,7 @@ pub(super) fn worker_config() -> sfu::worker::Config {
         seed: Seed::from_number(1),
         wall_clock: NtpTime::from_bits(0xe000_0000_0000_0000),
         room_participants_max: 10,
+        downlink: sfu::worker::DownlinkSettings::default(),
     }
 }
 

@@ -30,6 +30,10 @@ pub(super) const KNOWN: &[Known] = &[
     Known { path: "rtc.use_loopback", expected: "true or false" },
     Known { path: KEYS, expected: "a table of name = \"secret\", each secret a text of at least 32 bytes" },
     Known { path: "room.max_participants", expected: "a number of participants, 1 to 10000" },
+    Known { path: "room.scene", expected: "game, chorus, pk, chat or watch" },
+    Known { path: "downlink.min_kbps", expected: "kbit/s, 1 to 10000000" },
+    Known { path: "downlink.start_kbps", expected: "kbit/s, from min_kbps to 10000000" },
+    Known { path: "downlink.max_kbps", expected: "kbit/s, from start_kbps to 10000000" },
     Known { path: "limit.sockets", expected: "a number of WebSockets, 1 to 1000000" },
     Known { path: "log.level", expected: "off, error, warn, info, debug or trace" },
 ];

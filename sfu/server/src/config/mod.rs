@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use figment::providers::{Format, Serialized, Toml};
 use figment::value::{Dict, Value};
 use figment::{Figment, Profile, Provider};
+use proto::scene::Scene;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use known::{KEYS, Misfit};
@@ -31,6 +32,8 @@ pub(crate) const SECRET_MIN: usize = 32;
 
 /// The most media threads.
 const WORKERS_MAX: usize = 64;
+/// The most that one subscriber may be sent: 10 Gbit/s, in kbit/s.
+const DOWNLINK_MAX: u64 = 10_000_000;
 /// The most addresses to announce: each is an ICE candidate that every client probes.
 const NODE_IPS_MAX: usize = 16;
 
@@ -47,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) keys: BTreeMap<String, Secret>,
     /// Rooms.
     pub(crate) room: Room,
+    /// What subscribers are sent.
+    pub(crate) downlink: Downlink,
     /// Limits of the whole server.
     pub(crate) limit: Limit,
     /// Logging.
@@ -77,6 +82,21 @@ pub(crate) struct Rtc {
 pub(crate) struct Room {
     /// The most participants in one.
     pub(crate) max_participants: usize,
+    /// What people do in them.
+    #[serde(serialize_with = "write_scene", deserialize_with = "read_scene")]
+    pub(crate) scene: Scene,
+}
+
+/// How fast each subscriber may be sent to, in kbit/s.
+#[expect(clippy::struct_field_names, reason = "keys say their unit")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Downlink {
+    /// Never less, however bad the path.
+    pub(crate) min_kbps: u64,
+    /// Before anything is known of the path.
+    pub(crate) start_kbps: u64,
+    /// Never more, however good the path.
+    pub(crate) max_kbps: u64,
 }
 
 /// What the server may carry.
@@ -249,6 +269,15 @@ impl Config {
             ),
             ("rtc.external_ip", !self.rtc.external_ip.is_some_and(|ip| ip.is_unspecified())),
             ("room.max_participants", (1..=10_000).contains(&self.room.max_participants)),
+            ("downlink.min_kbps", (1..=DOWNLINK_MAX).contains(&self.downlink.min_kbps)),
+            (
+                "downlink.start_kbps",
+                (self.downlink.min_kbps..=DOWNLINK_MAX).contains(&self.downlink.start_kbps),
+            ),
+            (
+                "downlink.max_kbps",
+                (self.downlink.start_kbps..=DOWNLINK_MAX).contains(&self.downlink.max_kbps),
+            ),
             ("limit.sockets", (1..=1_000_000).contains(&self.limit.sockets)),
             (
                 "rtc.udp_port",
@@ -345,6 +374,15 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpAddr>
             text.split(',').map(|part| part.trim().parse().map_err(serde::de::Error::custom)).collect()
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn write_scene<S: Serializer>(scene: &Scene, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(scene.name())
+}
+
+fn read_scene<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Scene, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ fn without_any_source_the_defaults_hold() {
     assert_eq!((config.bind.to_string().as_str(), config.keys.len()), ("::", 0));
     let with_key = load(&format!("[keys]\na = '{LONG}'"), &[], &[]).unwrap();
     assert!(!with_key.rtc.use_loopback, "loopback is for development");
+    let Downlink { min_kbps, start_kbps, max_kbps } = config.downlink;
+    assert_eq!((config.room.scene, min_kbps, start_kbps, max_kbps), (Scene::Pk, 60, 1_000, 25_000));
 }
 
 #[test]
@@ -116,6 +118,25 @@ fn what_is_wrong_is_said_with_key_origin_and_expectation() {
             &[],
             &[],
             "log.level = \"loud\" (FILE): expected off, error, warn, info, debug or trace",
+        ),
+        (
+            "room.scene = 'karaoke'",
+            &[],
+            &[],
+            "room.scene = \"karaoke\" (FILE): expected game, chorus, pk, chat or watch",
+        ),
+        ("downlink.min_kbps = 0", &[], &[], "downlink.min_kbps = 0 (FILE): expected kbit/s, 1 to 10000000"),
+        (
+            "downlink.start_kbps = 50",
+            &[],
+            &[],
+            "downlink.start_kbps = 50 (FILE): expected kbit/s, from min_kbps to 10000000",
+        ),
+        (
+            "",
+            &[("LIANMAI_DOWNLINK__MAX_KBPS", "999")],
+            &[],
+            "downlink.max_kbps = 999 (environment variable LIANMAI_DOWNLINK__MAX_KBPS): expected kbit/s, from start_kbps to 10000000",
         ),
         ("[keys]\na = 'short'", &[], &[], short),
         (

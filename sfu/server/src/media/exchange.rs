@@ -136,7 +136,7 @@ impl Exchange {
 mod tests {
     use proto::seed::Seed;
     use sfu::network::dtls::Certificate;
-    use sfu::worker::{Grant, Protection};
+    use sfu::worker::{DownlinkSettings, Grant, Protection};
     use tokio::sync::{mpsc, oneshot};
 
     use super::*;
@@ -150,6 +150,7 @@ mod tests {
             seed: Seed::from_number(1),
             wall_clock: clock.wall_clock(),
             room_participants_max: 2,
+            downlink: DownlinkSettings::default(),
         };
         let (_, outgoing) = udp::split(udp::bind("127.0.0.1:0".parse().unwrap()).unwrap()).unwrap();
         Exchange::new(0, config, outgoing, Arc::clone(rooms))

@@ -271,7 +271,7 @@ mod tests {
 
     use proto::seed::Seed;
     use sfu::network::dtls::Certificate;
-    use sfu::worker::Protection;
+    use sfu::worker::{DownlinkSettings, Protection};
 
     use super::*;
 
@@ -283,6 +283,7 @@ mod tests {
             seed: Seed::from_number(1),
             wall_clock: clock.wall_clock(),
             room_participants_max: 2,
+            downlink: DownlinkSettings::default(),
         };
         let rooms = Rooms::new(1);
         let (_, inbox) = mpsc::channel(1);

@@ -1,0 +1,317 @@
+//! The way out of a [`ConnectionPipeline`]: packets that slots admitted wait in the downlink's pacer, if the subscriber
+//! tells of arrivals, and are written when they leave.
+//!
+//! In: what slots admitted. Out: `poll_rtp`, plaintext packets in a buffer of the caller's, who encrypts each and says so
+//! by `handle_sent`. Limit: pictures wait [`WAIT_MAX`] at most, else their slot gives them up until its next key frame.
+
+use core::cmp::Reverse;
+use std::collections::VecDeque;
+
+use cc::PacketClass;
+use cc::history::Departure;
+use cc::pacer::Paced;
+use cc::packet::ProbeId;
+use proto::rtp::SeqNo;
+use proto::time::{Instant, NtpTime};
+use proto::units::DataSize;
+
+use super::ConnectionPipeline;
+use crate::transport::downlink::{Downlink, PACKET_OVERHEAD, WAIT_MAX};
+use crate::transport::packet::{SourcePacket, StreamId};
+use crate::transport::rtp_send::{Admitted, PADDING_MAX, Pending, Written};
+
+/// Packets that were sent last and may serve as padding: half a second of a small layer.
+const RECENT_MAX: usize = 32;
+
+/// Less than this is not worth a packet of padding, which has a third of it in headers.
+const PADDING_LEAST: u64 = 200;
+
+/// When more waits than this, what waits is given up, and not only what comes: the rate has collapsed.
+const COLLAPSED: core::time::Duration = core::time::Duration::from_millis(600);
+
+/// What waits in the pacer.
+#[derive(Debug)]
+pub struct Queued {
+    slot: usize,
+    pending: Pending,
+}
+
+/// A packet that was sent not long ago.
+#[derive(Debug)]
+struct Recent {
+    number: u64,
+    slot: usize,
+    seq: SeqNo,
+    packet: SourcePacket,
+    /// How often it has served as padding.
+    used: u32,
+    arrived: bool,
+}
+
+/// Padding that is still to be made.
+#[derive(Debug, Clone, Copy)]
+struct Padding {
+    wanted: DataSize,
+    sent: DataSize,
+    probe: Option<ProbeId>,
+}
+
+/// What the way out remembers beside the downlink.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    recent: VecDeque<Recent>,
+    /// What was written last and may become one of those.
+    last: Option<(usize, SeqNo, SourcePacket)>,
+    padding: Option<Padding>,
+    dropped: u64,
+}
+
+/// A packet that was written and is to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leaving {
+    /// What it carries.
+    pub class: PacketClass,
+    /// The slot whose first packet from another stream this is.
+    pub switched: Option<(usize, StreamId)>,
+    probe: Option<ProbeId>,
+    numbered: bool,
+    app_limited: bool,
+}
+
+/// What became of a packet that a slot was offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offered {
+    /// It waits for its turn, which may be now.
+    Queued,
+    /// The subscriber does not get it.
+    Refused,
+    /// The path carries less than what comes: it is given up, with what follows until the slot's next key frame.
+    GivenUp,
+    /// The subscriber did not negotiate its payload type.
+    Unmapped,
+}
+
+impl ConnectionPipeline {
+    /// Sends as the downlink allows from now on.
+    pub fn set_downlink(&mut self, downlink: Downlink<Queued>) {
+        self.downlink = Some(downlink);
+    }
+
+    /// How fast packets leave; `None` if the subscriber does not tell of arrivals, and all leave at once.
+    pub fn downlink(&self) -> Option<&Downlink<Queued>> {
+        self.downlink.as_ref()
+    }
+
+    /// The same, to change it.
+    pub fn downlink_mut(&mut self) -> Option<&mut Downlink<Queued>> {
+        self.downlink.as_mut()
+    }
+
+    /// Whether what the slots negotiated says that the subscriber tells of arrivals.
+    pub fn tells_arrivals(&self) -> bool {
+        self.slots.iter().any(super::RtpSendPipeline::is_numbered)
+    }
+
+    /// Offers a packet of `stream` to a slot; what it admits waits in the pacer.
+    pub fn offer(&mut self, now: Instant, slot: usize, stream: StreamId, packet: &SourcePacket) -> Offered {
+        let (Some(send), Some(downlink)) = (self.slots.get_mut(slot), &mut self.downlink) else {
+            return Offered::Refused;
+        };
+        let waits = !packet.is_sound() && downlink.queue_time() > send.wait_max();
+        if waits && send.begins_picture(stream, packet) {
+            let shown = send.current() == Some(stream);
+            if shown {
+                send.restart();
+            }
+            let wanted = shown || send.awaited() == Some(stream);
+            return if wanted { Offered::GivenUp } else { Offered::Refused };
+        }
+        match send.admit(now, stream, packet) {
+            Admitted::Yes(pending) => {
+                if pending.switches() && pending.class() == PacketClass::Base {
+                    // What waits of a larger layer would leave behind the smallest one's, and is no use then.
+                    downlink.retain(|_, queued| queued.slot != slot || !queued.pending.is_picture());
+                }
+                if self.enqueue(now, slot, pending) {
+                    return Offered::Queued;
+                }
+                self.slots[slot].restart();
+                Offered::GivenUp
+            }
+            Admitted::No => Offered::Refused,
+            Admitted::Unmapped => Offered::Unmapped,
+        }
+    }
+
+    /// Puts a retransmission into the pacer; a full one refuses, and the subscriber will ask again.
+    pub fn offer_repair(&mut self, now: Instant, slot: usize, pending: Pending) -> bool {
+        self.enqueue(now, slot, pending)
+    }
+
+    /// Writes the next packet that may leave to `out`, which must be empty. After it was sent, and only then,
+    /// [`Self::handle_sent`] must be called.
+    pub fn poll_rtp(&mut self, now: Instant, wall: NtpTime, out: &mut Vec<u8>) -> Option<Leaving> {
+        loop {
+            let app_limited = self.downlink.as_ref()?.is_app_limited(now);
+            if let Some(padding) = self.outgoing.padding {
+                if let Some(numbered) = self.write_padding(now, wall, padding, out) {
+                    let (class, probe) = (PacketClass::Padding, padding.probe);
+                    return Some(Leaving { class, switched: None, probe, numbered, app_limited });
+                }
+                self.outgoing.padding = None;
+                self.downlink.as_mut()?.note_padding_sent(now, padding.sent);
+            }
+            match self.downlink.as_mut()?.poll(now)? {
+                Paced::Padding { size, probe } => {
+                    self.outgoing.padding = Some(Padding { wanted: size, sent: DataSize::ZERO, probe });
+                }
+                Paced::Packet { class, probe, packet, .. } => {
+                    let Some((switched, numbered)) = self.write_queued(now, wall, packet, out) else {
+                        out.clear();
+                        continue;
+                    };
+                    return Some(Leaving { class, switched, probe, numbered, app_limited });
+                }
+            }
+        }
+    }
+
+    /// What [`Self::poll_rtp`] gave has left, with `size` bytes on the wire.
+    pub fn handle_sent(&mut self, now: Instant, leaving: &Leaving, size: DataSize) {
+        let last = self.outgoing.last.take();
+        if leaving.class == PacketClass::Padding
+            && let Some(padding) = &mut self.outgoing.padding
+        {
+            padding.sent += size;
+        }
+        let Some(downlink) = self.downlink.as_mut().filter(|_| leaving.numbered) else { return };
+        let Leaving { class, probe, app_limited, .. } = *leaving;
+        let number = downlink.handle_sent(now, Departure { size, class, probe, app_limited });
+        if let Some((slot, seq, packet)) = last {
+            if self.outgoing.recent.len() == RECENT_MAX {
+                self.outgoing.recent.pop_front();
+            }
+            self.outgoing.recent.push_back(Recent { number, slot, seq, packet, used: 0, arrived: false });
+        }
+    }
+
+    /// Tells the estimator of the arrivals that RTCP told of.
+    pub(super) fn settle_arrivals(&mut self, now: Instant) {
+        let Some(downlink) = &mut self.downlink else { return };
+        let recent = &mut self.outgoing.recent;
+        downlink.handle_arrivals(now, |result| {
+            if result.received.is_some()
+                && let Ok(place) = recent.binary_search_by_key(&result.sent.number, |recent| recent.number)
+            {
+                recent[place].arrived = true;
+            }
+        });
+    }
+
+    /// Gives up pictures that wait in vain because the rate has collapsed, the largest slots' first; whether there were any.
+    /// Their slots begin anew with a key frame.
+    pub fn relieve(&mut self) -> bool {
+        let Some(downlink) = &mut self.downlink else { return false };
+        let slots = &mut self.slots;
+        let mut given_up = false;
+        if downlink.dropped() > self.outgoing.dropped {
+            self.outgoing.dropped = downlink.dropped();
+            // Whose they were is not known, and their numbers tell nobody that something is missing.
+            slots.iter_mut().for_each(super::RtpSendPipeline::restart);
+            given_up = true;
+        }
+        if downlink.queue_time() <= COLLAPSED {
+            return given_up;
+        }
+        let mut waiting = vec![DataSize::ZERO; slots.len()];
+        downlink.retain(|size, queued| {
+            if queued.pending.is_picture() {
+                waiting[queued.slot] += size;
+            }
+            true
+        });
+        let mut order: Vec<usize> = (0..slots.len()).filter(|slot| waiting[*slot] > DataSize::ZERO).collect();
+        order.sort_by_key(|slot| (slots[*slot].awaited().is_none(), Reverse(waiting[*slot])));
+        for doomed in order {
+            if downlink.queue_time() <= WAIT_MAX {
+                break;
+            }
+            downlink.retain(|_, queued| queued.slot != doomed || !queued.pending.is_picture());
+            slots[doomed].restart();
+            given_up = true;
+        }
+        given_up
+    }
+
+    /// Forgets what waits: there is nobody to send it to. Slots that lose something begin anew.
+    pub fn drop_waiting(&mut self, now: Instant) {
+        self.outgoing.padding = None;
+        if let Some(downlink) = self.downlink.as_mut().filter(|downlink| !downlink.queue_time().is_zero()) {
+            downlink.clear(now);
+            self.slots.iter_mut().for_each(super::RtpSendPipeline::restart);
+        }
+    }
+
+    fn enqueue(&mut self, now: Instant, slot: usize, pending: Pending) -> bool {
+        let Some(downlink) = &mut self.downlink else { return false };
+        let class = pending.class();
+        let length = pending.payload_len() as u64;
+        // What has no content only tells the rewriter of a number that is not used.
+        let size = if length == 0 { 0 } else { length + PACKET_OVERHEAD };
+        downlink.enqueue(now, class, DataSize::bytes(size), Queued { slot, pending }).is_ok()
+    }
+
+    /// Writes what waited; tells which stream its slot was switched to, if it was, and whether it has a number.
+    fn write_queued(
+        &mut self,
+        now: Instant,
+        wall: NtpTime,
+        Queued { slot, pending }: Queued,
+        out: &mut Vec<u8>,
+    ) -> Option<(Option<(usize, StreamId)>, bool)> {
+        let send = self.slots.get_mut(slot)?;
+        let number = self.downlink.as_ref()?.next_number();
+        let numbered = send.is_numbered();
+        let (seq, switched) = match send.write(now, wall, &pending, numbered.then_some(number), out) {
+            Written::Media(seq) => (Some(seq), None),
+            Written::Switched(seq, stream) => (Some(seq), Some((slot, stream))),
+            Written::Again => (None, None),
+            Written::Nothing => return None,
+        };
+        let keeps = send.repairs() && pending.is_picture();
+        self.outgoing.last = seq.filter(|_| keeps).map(|seq| (slot, seq, pending.into_packet()));
+        Some((switched, numbered))
+    }
+
+    /// Writes one packet of padding: something useful if there is, else nothing but filling. Tells whether it has a number;
+    /// `None` if there is enough, or no stream to send it in.
+    fn write_padding(
+        &mut self,
+        now: Instant,
+        wall: NtpTime,
+        padding: Padding,
+        out: &mut Vec<u8>,
+    ) -> Option<bool> {
+        let left = (padding.wanted - padding.sent).as_bytes();
+        if left < PADDING_LEAST {
+            return None;
+        }
+        let number = self.downlink.as_ref()?.next_number();
+        // What has not arrived may be lost, and the oldest of it most likely; what has arrived is large at least.
+        let fits = |recent: &&mut Recent| recent.packet.payload().len() as u64 <= left;
+        let recent = self.outgoing.recent.iter_mut().filter(fits);
+        let best = recent.min_by_key(|recent| (recent.used, recent.arrived));
+        if let Some(recent) = best {
+            recent.used += 1;
+            let send = &mut self.slots[recent.slot];
+            if let Some(pending) = send.pad_with(recent.seq, &recent.packet) {
+                let numbered = send.is_numbered();
+                send.write(now, wall, &pending, numbered.then_some(number), out);
+                return Some(numbered);
+            }
+        }
+        let send = self.slots.iter_mut().find(|slot| slot.repairs() && slot.is_numbered())?;
+        let length = (left.saturating_sub(PACKET_OVERHEAD) as usize).clamp(1, PADDING_MAX);
+        send.write_padding(length, Some(number), out).then_some(true)
+    }
+}

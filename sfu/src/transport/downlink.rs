@@ -1,0 +1,237 @@
+//! `Downlink`: how fast packets leave to one subscriber: its estimator, pacer and send history.
+//!
+//! In: packets that want to leave, what left, feedback. Out: `poll`, one packet at a time; the target. Time: `now`,
+//! monotonic; `poll_timeout`. Limit: that of the pacer and of the history; [`WAIT_MAX`] for pictures, which the caller
+//! keeps.
+
+mod controller;
+
+use core::time::Duration;
+
+use cc::history::{Departure, SendHistory};
+use cc::pacer::{Paced, Pacer};
+use cc::{Demand, Estimator, PacketClass, PacketResult, Target};
+use proto::feedback::{Arrival, TwccClock};
+use proto::path_class::PathClass;
+use proto::rtcp::TransportFeedback;
+use proto::rtp::SeqNo;
+use proto::time::{Instant, earliest};
+use proto::units::{Bitrate, DataSize};
+
+pub use controller::{Controller, DownlinkSettings, EstimatorChoice, MakeEstimator};
+
+use super::meter::RateMeter;
+
+/// A picture that would wait longer than this in the pacer is not let in.
+pub const WAIT_MAX: Duration = Duration::from_millis(300);
+
+/// What of a layer that is to be left may wait: it shall make room.
+pub const WAIT_MAX_LEAVING: Duration = Duration::from_millis(150);
+
+/// What IP and UDP put before a packet, as congestion control counts it: IPv6 is counted as IPv4.
+pub const IP_UDP_HEADERS: u64 = 28;
+
+/// What a packet has around its payload: those, RTP's header, extensions, and the cipher's tag.
+pub const PACKET_OVERHEAD: u64 = IP_UDP_HEADERS + 12 + 12 + 16;
+
+/// Next to nothing, but not nothing: it allows a probe that finds no pictures to start with padding.
+const PROBING: Bitrate = Bitrate::bps(1);
+
+/// See the module's description. `P` is what waits.
+#[derive(Debug)]
+pub struct Downlink<P> {
+    estimator: Controller,
+    target: Target,
+    pacer: Pacer<P>,
+    history: SendHistory,
+    twcc: TwccClock,
+    arrivals: Vec<Arrival>,
+    demand: Demand,
+    /// Whether a probe was asked for of which no packet has left.
+    probe_waits: bool,
+    repair: RateMeter,
+    probes: u64,
+}
+
+impl<P> Downlink<P> {
+    /// A downlink that has sent nothing.
+    pub fn new(estimator: Controller) -> Self {
+        let target = estimator.target();
+        Self {
+            estimator,
+            target,
+            pacer: Pacer::new(target),
+            history: SendHistory::new(),
+            twcc: TwccClock::default(),
+            arrivals: Vec::new(),
+            demand: Demand::default(),
+            probe_waits: false,
+            repair: RateMeter::default(),
+            probes: 0,
+        }
+    }
+
+    /// The subscriber is at another address: what was learned of the path to the old one does not hold.
+    pub fn handle_route_change(&mut self, now: Instant, estimator: Controller) {
+        self.estimator = estimator;
+        self.demand = Demand::default();
+        self.history.handle_route_change(now);
+        self.pacer.clear(now);
+        self.settle(now);
+    }
+
+    /// A packet of `size`, IP and UDP headers included, wants to leave. It comes back if too many wait.
+    pub fn enqueue(&mut self, now: Instant, class: PacketClass, size: DataSize, packet: P) -> Result<(), P> {
+        self.pacer.enqueue(now, class, size, packet)
+    }
+
+    /// What leaves now; to be asked until there is nothing.
+    pub fn poll(&mut self, now: Instant) -> Option<Paced<P>> {
+        self.pacer.poll(now, self.history.in_flight())
+    }
+
+    /// What was really sent for the last [`Paced::Padding`], in all its packets.
+    pub fn note_padding_sent(&mut self, now: Instant, size: DataSize) {
+        self.pacer.note_padding_sent(now, size);
+    }
+
+    /// The transport-wide number of the packet that leaves next.
+    pub fn next_number(&self) -> SeqNo {
+        SeqNo(self.history.next_number() as u16)
+    }
+
+    /// A packet leaves now, with [`Self::next_number`]; returns its number without wrapping.
+    pub fn handle_sent(&mut self, now: Instant, departure: Departure) -> u64 {
+        let sent = self.history.handle_sent(now, departure);
+        if departure.class == PacketClass::Repair {
+            self.repair.add(now, departure.size);
+        }
+        if departure.probe.is_some() && self.probe_waits {
+            self.probe_waits = false;
+            self.pacer.set_target(now, self.target);
+        }
+        self.estimator.handle_sent(now, &sent);
+        self.settle(now);
+        sent.number
+    }
+
+    /// Notes what one packet of transport-wide feedback says, for [`Self::handle_arrivals`].
+    pub fn note_feedback(&mut self, feedback: &TransportFeedback) {
+        let Self { twcc, arrivals, .. } = self;
+        arrivals.extend(twcc.arrivals(feedback));
+    }
+
+    /// Tells the estimator of all that was noted since the last time; `each` hears every result.
+    pub fn handle_arrivals(&mut self, now: Instant, mut each: impl FnMut(&PacketResult)) {
+        if self.arrivals.is_empty() {
+            return;
+        }
+        let results = self.history.handle_arrivals(now, self.arrivals.drain(..));
+        results.iter().for_each(&mut each);
+        if !results.is_empty() {
+            self.estimator.handle_feedback(now, results);
+        }
+        self.settle(now);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.history.handle_timeout(now);
+        if self.estimator.poll_timeout().is_some_and(|at| at <= now) {
+            self.estimator.handle_timeout(now);
+        }
+        self.settle(now);
+    }
+
+    /// The subscriber could make use of something else from now on.
+    pub fn set_demand(&mut self, now: Instant, demand: Demand) {
+        if demand != self.demand {
+            self.demand = demand;
+            self.estimator.set_demand(now, demand);
+            self.settle(now);
+        }
+    }
+
+    /// Keeps only those waiting packets of which `keep` says so by size and content.
+    pub fn retain(&mut self, keep: impl FnMut(DataSize, &P) -> bool) {
+        self.pacer.retain(keep);
+    }
+
+    /// Forgets what waits.
+    pub fn clear(&mut self, now: Instant) {
+        self.pacer.clear(now);
+    }
+
+    /// When to call [`Self::handle_timeout`] and [`Self::poll`] again; `None` if there is nothing to wait for.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let pacer = self.pacer.poll_timeout(self.history.in_flight());
+        earliest(pacer, earliest(self.estimator.poll_timeout(), self.history.poll_timeout()))
+    }
+
+    /// What is allowed now.
+    pub fn target(&self) -> Target {
+        self.target
+    }
+
+    /// How long what waits takes to leave.
+    pub fn queue_time(&self) -> Duration {
+        self.pacer.queue_time()
+    }
+
+    /// How long the oldest packet has waited.
+    pub fn queue_delay(&self, now: Instant) -> Duration {
+        self.pacer.queue_delay(now)
+    }
+
+    /// How many packets were given up because they had waited for too long.
+    pub fn dropped(&self) -> u64 {
+        self.pacer.dropped()
+    }
+
+    /// Whether the subscriber has been sent less than was allowed for a while.
+    pub fn is_app_limited(&self, now: Instant) -> bool {
+        self.pacer.is_app_limited(now)
+    }
+
+    /// What retransmissions have taken of late.
+    pub fn repair_rate(&self, now: Instant) -> Bitrate {
+        self.repair.rate(now).unwrap_or_default()
+    }
+
+    /// What kind of path this is, as far as the estimator tells.
+    pub fn path_class(&self) -> PathClass {
+        self.estimator.path_class()
+    }
+
+    /// The phase that the estimator is in, as it names it.
+    pub fn state(&self) -> &'static str {
+        self.estimator.state()
+    }
+
+    /// How many probes the estimator has asked for since the last call.
+    pub fn take_probes(&mut self) -> u64 {
+        core::mem::take(&mut self.probes)
+    }
+
+    /// Does what the estimator wants after it was told something.
+    fn settle(&mut self, now: Instant) {
+        if self.estimator.poll_probe_abort() {
+            self.pacer.abort_probes(now);
+            self.probe_waits = false;
+        }
+        let mut is_news = false;
+        while let Some(cluster) = self.estimator.poll_probe() {
+            self.probes += 1;
+            self.pacer.handle_probe(now, cluster);
+            is_news = !self.probe_waits;
+            self.probe_waits = true;
+        }
+        let target = self.estimator.target();
+        if target != self.target || is_news {
+            self.target = target;
+            // A subscriber without pictures, because the rate is low, must learn of more: its probes may start alone.
+            let least = if self.probe_waits { PROBING } else { Bitrate::ZERO };
+            self.pacer.set_target(now, Target { padding: target.padding.max(least), ..target });
+        }
+    }
+}

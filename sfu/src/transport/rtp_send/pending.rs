@@ -1,0 +1,84 @@
+//! Packets on their way to a subscriber, before they are written and after.
+
+use cc::PacketClass;
+use proto::rtp::{PayloadType, SeqNo};
+
+use super::super::packet::{SourcePacket, StreamId};
+use super::super::rewriter::Traced;
+use super::super::selector::Admission;
+
+/// How one of the publisher's payload types is called here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PayloadMapping {
+    pub(super) source: PayloadType,
+    pub(super) out: PayloadType,
+    pub(super) rtx: Option<PayloadType>,
+}
+
+/// Whether a packet goes to the subscriber.
+#[derive(Debug)]
+pub enum Admitted {
+    /// It does.
+    Yes(Pending),
+    /// The subscriber does not get it.
+    No,
+    /// The subscriber did not negotiate its payload type.
+    Unmapped,
+}
+
+/// A packet on its way to the subscriber that is not written yet.
+#[derive(Debug)]
+pub struct Pending {
+    pub(super) class: PacketClass,
+    pub(super) mapping: PayloadMapping,
+    pub(super) what: What,
+    pub(super) packet: SourcePacket,
+}
+
+#[derive(Debug)]
+pub(super) enum What {
+    /// A packet of `stream`, for the first time.
+    Media { stream: StreamId, admission: Admission },
+    /// A packet that was sent before.
+    Again(Traced),
+}
+
+impl Pending {
+    /// The payload's length; the headers come on top.
+    pub fn payload_len(&self) -> usize {
+        self.packet.payload().len()
+    }
+
+    /// What it carries: pictures of the smallest layer are the base of all.
+    pub fn class(&self) -> PacketClass {
+        self.class
+    }
+
+    /// Whether it is a picture's, sent for the first time.
+    pub fn is_picture(&self) -> bool {
+        matches!(self.class, PacketClass::Base | PacketClass::Video)
+    }
+
+    /// Whether the slot shows another stream from this packet on.
+    pub fn switches(&self) -> bool {
+        matches!(self.what, What::Media { admission: Admission::Switch, .. })
+    }
+
+    /// The packet that it is made of.
+    pub fn into_packet(self) -> SourcePacket {
+        self.packet
+    }
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// A packet of what the subscriber sees, with this number.
+    Media(SeqNo),
+    /// The same, and the slot's first from this other stream.
+    Switched(SeqNo, StreamId),
+    /// A packet that was sent before.
+    Again,
+    /// Nothing: it had no content, or came too late.
+    Nothing,
+}

@@ -1,0 +1,239 @@
+//! What leaves to subscribers and how fast: their pacers' turns, and the layers that their paths carry.
+
+use core::time::Duration;
+
+use cc::{Demand, PacketClass};
+use proto::signal::Kind;
+use proto::time::Instant;
+use proto::units::{Bitrate, DataSize};
+
+use super::client::{ClientKey, Route};
+use super::media::Choice;
+use super::{TIMER_GRAIN, Worker};
+use crate::control::allocation::{Allocator, Decision, Layer, Picture, Situation};
+use crate::control::selection::{View, choose_layer};
+use crate::transport::downlink::{Controller, Downlink, IP_UDP_HEADERS, WAIT_MAX, WAIT_MAX_LEAVING};
+use crate::transport::packet::StreamId;
+use crate::transport::selector::First;
+
+/// Layers are chosen anew no more often than this, unless the rate has fallen far.
+const ALLOCATE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How far the rate must fall to be looked at at once.
+const FALLEN: f64 = 0.85;
+
+/// What waits so long makes layers be chosen anew at once.
+const QUEUE_LOOK: Duration = Duration::from_millis(250);
+
+/// A slot's picture among those that share a downlink.
+struct Shown {
+    slot: usize,
+    /// The streams of the picture's layers.
+    streams: Vec<StreamId>,
+}
+
+impl Worker {
+    /// Gives a subscriber that tells what arrives a downlink of its own.
+    pub(super) fn prepare_downlink(&mut self, key: ClientKey) {
+        let pipeline = &self.clients[key.0].pipeline;
+        if pipeline.downlink().is_none() && pipeline.tells_arrivals() {
+            let downlink = Downlink::new(self.controller(key));
+            self.clients[key.0].pipeline.set_downlink(downlink);
+        }
+    }
+
+    /// A subscriber is reached by another path from now on: what was learned of the old one does not hold.
+    pub(super) fn renew_downlink(&mut self, now: Instant, key: ClientKey) {
+        let controller = self.controller(key);
+        let client = &mut self.clients[key.0];
+        client.pipeline.drop_waiting(now);
+        client.allocator = Allocator::default();
+        if let Some(downlink) = client.pipeline.downlink_mut() {
+            downlink.handle_route_change(now, controller);
+        }
+    }
+
+    fn controller(&self, key: ClientKey) -> Controller {
+        let seed = self.config.seed.fork(&format!("downlink {}", self.clients[key.0].identity.number));
+        Controller::new(&self.config.downlink, &seed)
+    }
+
+    /// Sends what a subscriber's pacer lets go, chooses its layers anew if it is time, and sees to it that it goes on.
+    pub(super) fn pump(&mut self, now: Instant, key: ClientKey) {
+        self.send_paced(now, key);
+        if let Some(downlink) = self.clients[key.0].pipeline.downlink_mut() {
+            self.stats.probes += downlink.take_probes();
+        }
+        if self.is_allocation_due(now, key) {
+            if self.clients[key.0].pipeline.relieve() {
+                self.stats.given_up += 1;
+            }
+            self.allocate(now, key);
+            for slot in 0..self.clients[key.0].slots.len() {
+                self.press(now, Route { subscriber: key, slot });
+            }
+        }
+        let at = self.clients[key.0].pipeline.downlink().and_then(Downlink::poll_timeout);
+        self.pace_at(now, key, at);
+    }
+
+    /// The time of some pacers has come.
+    pub(super) fn handle_pacing(&mut self, now: Instant) {
+        while let Some((at, key)) = self.pacing.first().copied() {
+            if at > now {
+                break;
+            }
+            self.pacing.pop_first();
+            let Some(client) = self.clients.get_mut(key.0) else { continue };
+            client.pace = None;
+            if let Some(downlink) = client.pipeline.downlink_mut() {
+                downlink.handle_timeout(now);
+            }
+            self.pump(now, key);
+        }
+    }
+
+    /// Chooses the layers of all of a subscriber's slots by what its path carries.
+    pub(super) fn allocate(&mut self, now: Instant, key: ClientKey) {
+        let client = &self.clients[key.0];
+        let Some(downlink) = client.pipeline.downlink() else { return };
+        let (rate, queue) = (downlink.target().rate, downlink.queue_time());
+        let mut fixed = downlink.repair_rate(now);
+        let (mut shown, mut pictures) = (Vec::new(), Vec::new());
+        for slot in 0..client.slots.len() {
+            let choice = self.choice(now, Route { subscriber: key, slot });
+            let Some(choice) = choice.filter(|choice| choice.view != View::Hidden) else {
+                self.set_target(key, slot, None, None);
+                continue;
+            };
+            if choice.kind == Kind::Audio {
+                let target = choose_layer(choice.view, &choice.layers).map(|index| choice.streams[index]);
+                fixed += choice.rates.first().copied().flatten().unwrap_or_default();
+                self.set_target(key, slot, target, target);
+                continue;
+            }
+            let held = self.clients[key.0].pipeline.slots()[slot].target();
+            let (streams, picture) = picture(&choice, held);
+            shown.push(Shown { slot, streams });
+            pictures.push(picture);
+        }
+        let situation = Situation { rate, queue, fixed, pictures: &pictures };
+        let client = &mut self.clients[key.0];
+        client.allocated = Some((now, rate));
+        let decision = client.allocator.allocate(now, &situation);
+        self.carry_out(now, key, &shown, &decision);
+    }
+
+    fn carry_out(&mut self, now: Instant, key: ClientKey, shown: &[Shown], decision: &Decision) {
+        for (Shown { slot, streams }, chosen) in shown.iter().zip(&decision.chosen) {
+            let target = chosen.map(|layer| streams[layer]);
+            let place = |stream: Option<StreamId>| streams.iter().position(|own| Some(*own) == stream);
+            let current = self.clients[key.0].pipeline.slots()[*slot].current();
+            let leaving = place(target) < place(current);
+            self.set_target(key, *slot, target, streams.first().copied());
+            let slot = &mut self.clients[key.0].pipeline.slots_mut()[*slot];
+            slot.set_wait_max(if leaving { WAIT_MAX_LEAVING } else { WAIT_MAX });
+        }
+        let demand = Demand::Steps { current: decision.current, next: decision.next };
+        if let Some(downlink) = self.clients[key.0].pipeline.downlink_mut() {
+            downlink.set_demand(now, demand);
+        }
+    }
+
+    fn set_target(
+        &mut self,
+        key: ClientKey,
+        slot: usize,
+        target: Option<StreamId>,
+        smallest: Option<StreamId>,
+    ) {
+        let Some(slot) = self.clients[key.0].pipeline.slot_mut(slot) else { return };
+        slot.set_target(target, smallest.map_or(First::Any, First::Smallest));
+    }
+
+    /// Whether it is time to choose a subscriber's layers anew.
+    fn is_allocation_due(&self, now: Instant, key: ClientKey) -> bool {
+        let client = &self.clients[key.0];
+        let Some(downlink) = client.pipeline.downlink() else { return false };
+        client.allocated.is_none_or(|(at, rate)| {
+            let fallen = downlink.target().rate < rate.scaled(FALLEN);
+            let since = now.since(at);
+            since >= ALLOCATE_INTERVAL
+                || fallen
+                || downlink.queue_time() > QUEUE_LOOK && since > TIMER_GRAIN * 20
+        })
+    }
+
+    fn send_paced(&mut self, now: Instant, key: ClientKey) {
+        let wall = self.wall(now);
+        loop {
+            let client = &mut self.clients[key.0];
+            if !client.connection.is_open() {
+                return client.pipeline.drop_waiting(now);
+            }
+            self.scratch.clear();
+            let Some(leaving) = client.pipeline.poll_rtp(now, wall, &mut self.scratch) else { return };
+            let Some((path, bytes)) = client.connection.protect_rtp(&self.scratch) else {
+                return client.pipeline.drop_waiting(now); // no more keys: nothing can leave
+            };
+            let size = DataSize::bytes(bytes.len() as u64 + IP_UDP_HEADERS);
+            client.pipeline.handle_sent(now, &leaving, size);
+            match leaving.class {
+                PacketClass::Audio | PacketClass::Base | PacketClass::Video => self.stats.forwarded += 1,
+                PacketClass::Repair => self.stats.retransmitted += 1,
+                PacketClass::Padding => self.stats.padding_bytes += size.as_bytes(),
+            }
+            self.transmit(path, bytes);
+            if let Some((slot, stream)) = leaving.switched {
+                self.stats.layer_switches += 1;
+                self.note_switched(now, Route { subscriber: key, slot }, stream);
+            }
+        }
+    }
+
+    /// Gives a subscriber's pacer its turn at `at`.
+    fn pace_at(&mut self, now: Instant, key: ClientKey, at: Option<Instant>) {
+        let at = at.map(|at| at.max(now + TIMER_GRAIN));
+        let Some(client) = self.clients.get_mut(key.0) else { return };
+        if client.pace == at {
+            return;
+        }
+        if let Some(pace) = std::mem::replace(&mut client.pace, at) {
+            self.pacing.remove(&(pace, key));
+        }
+        if let Some(at) = at {
+            self.pacing.insert((at, key));
+        }
+    }
+}
+
+/// What there is of a picture for its view, the smallest first, and the streams of that.
+fn picture(choice: &Choice, held: Option<StreamId>) -> (Vec<StreamId>, Picture) {
+    let area =
+        |size: Option<(u32, u32)>| size.map_or(0, |(width, height)| u64::from(width) * u64::from(height));
+    let wanted = choose_layer(choice.view, &choice.layers);
+    let most = wanted.map_or(0, |wanted| area(choice.layers[wanted].size));
+    let mut order: Vec<usize> = (0..choice.layers.len())
+        .filter(|at| {
+            let layer = choice.layers[*at];
+            Some(*at) == wanted || layer.alive && area(layer.size) < most
+        })
+        .collect();
+    order.sort_by_key(|at| (area(choice.layers[*at].size), choice.rates[*at]));
+    let layers = order.iter().map(|at| Layer {
+        rate: choice.rates[*at].filter(|rate| *rate > Bitrate::ZERO),
+        area: area(choice.layers[*at].size),
+    });
+    let layers: Vec<Layer> = layers.collect();
+    let held = held.and_then(|held| {
+        let own = choice.streams.iter().position(|stream| *stream == held)?;
+        let area = area(choice.layers[own].size);
+        Some(layers.iter().rposition(|layer| layer.area <= area).unwrap_or(0))
+    });
+    let streams = order.iter().map(|at| choice.streams[*at]).collect();
+    let view = match choice.view {
+        View::Hidden => 0,
+        View::Size(width, height) => u64::from(width) * u64::from(height),
+    };
+    (streams, Picture { view, layers, held })
+}
