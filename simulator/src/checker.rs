@@ -14,7 +14,8 @@
 //! - `recovery`: within [`HEALED_WITHIN`] after the network healed there is a second in which two thirds of each flow's
 //!   pictures arrive; and one in which what arrives is half of what the network now carries, or at least three
 //!   quarters of what arrived before it healed and more than the least that estimators may choose. (Those that do not
-//!   look at the network are only asked for pictures.)
+//!   look at the network are only asked for pictures.) Of our own estimator more is asked: within [`HEALING`] its
+//!   flows' targets together reach [`REGAINED`] of what the healed network carries for them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -38,6 +39,29 @@ pub const HEALING: Duration = Duration::from_secs(10);
 /// How long after the network has healed everything must be well again.
 pub const HEALED_WITHIN: Duration = Duration::from_secs(8);
 
+/// What of the healed network our own estimator must believe in again.
+pub const REGAINED: f64 = 0.9;
+
+/// What is asked of estimators when the network has healed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// Pictures alone: it does not look at the network.
+    Pictures,
+    /// To use half of this, which the network carries for the flows, or as much as before.
+    Half(Bitrate),
+    /// That, and that targets reach [`REGAINED`] of it.
+    Nearly(Bitrate),
+}
+
+impl Asked {
+    fn half(self) -> Option<Bitrate> {
+        match self {
+            Self::Pictures => None,
+            Self::Half(carried) | Self::Nearly(carried) => Some(carried / 2),
+        }
+    }
+}
+
 /// A rule that a run broke.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
@@ -60,6 +84,8 @@ enum Whereabouts {
 #[derive(Debug)]
 struct FlowCheck {
     limits: RateLimits,
+    /// What its estimator allows.
+    target: Bitrate,
     /// The pictures that were complete of late.
     complete: BTreeSet<u64>,
     /// Pictures complete in each second after the network healed.
@@ -93,6 +119,9 @@ pub(crate) struct Checker {
     healed_at: Instant,
     /// Bytes a second that are half of what the healed network carries; `None` if nothing is asked.
     healed_rate: Option<u64>,
+    asked: Asked,
+    /// The greatest sum of targets since the network healed.
+    targets: Bitrate,
     /// Bytes that arrived in the last second before the network healed, and in each one after.
     before: u64,
     after: [u64; HEALING_SECONDS],
@@ -100,8 +129,8 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    /// A checker for a scenario's run; `healed_rate` is what half of the healed network carries, if it is to be used.
-    pub(crate) fn new(scenario: &Scenario, healed_rate: Option<Bitrate>) -> Self {
+    /// A checker for a scenario's run.
+    pub(crate) fn new(scenario: &Scenario, asked: Asked) -> Self {
         let plans = scenario.links.iter().map(|(_, plan)| plan);
         let plans = plans.chain(scenario.changes.iter().map(|(_, _, plan)| plan));
         Self {
@@ -113,7 +142,9 @@ impl Checker {
             waits_max: Vec::new(),
             flows: scenario.flows.iter().map(|flow| FlowCheck::new(flow.limits)).collect(),
             healed_at: Instant::ZERO + scenario.duration,
-            healed_rate: healed_rate.map(|rate| (rate * MEASURED).as_bytes()),
+            healed_rate: asked.half().map(|rate| (rate * MEASURED).as_bytes()),
+            asked,
+            targets: Bitrate::ZERO,
             before: 0,
             after: [0; HEALING_SECONDS],
             violations: Vec::new(),
@@ -147,6 +178,13 @@ impl Checker {
         if let Some(half) = self.healed_rate.filter(|half| after < *half && !holds) {
             let detail =
                 format!("at most {after} bytes a second, {before} before, {half} is half of the network");
+            self.report(now, "recovery", detail);
+        }
+        let targets: Bitrate = self.targets.max(flows.iter().map(|flow| flow.target).sum());
+        if let Asked::Nearly(carried) = self.asked
+            && targets < carried.scaled(REGAINED)
+        {
+            let detail = format!("targets of {targets} at most, the network carries {carried}");
             self.report(now, "recovery", detail);
         }
         self.violations
@@ -252,7 +290,9 @@ impl Checker {
             Fact::Target { flow, rate, .. } => self.check_target(now, *flow, *rate),
             Fact::Violated { flow, rule, detail } => self.report(now, rule, format!("{flow:?}: {detail}")),
             Fact::FrameComplete { flow, frame, .. } => self.check_picture(now, *flow, *frame),
-            Fact::FrameSent { .. }
+            Fact::Phase { .. }
+            | Fact::PathClass { .. }
+            | Fact::FrameSent { .. }
             | Fact::FrameLost { .. }
             | Fact::FrameShown { .. }
             | Fact::Froze { .. }
@@ -277,7 +317,12 @@ impl Checker {
     }
 
     fn check_target(&mut self, now: Instant, flow: FlowId, rate: Bitrate) {
-        let Some(FlowCheck { limits, .. }) = self.flows.get(flow.0 as usize) else { return };
+        let Some(checked) = self.flows.get_mut(flow.0 as usize) else { return };
+        checked.target = rate;
+        let limits = checked.limits;
+        if now >= self.healed_at {
+            self.targets = self.targets.max(self.flows.iter().map(|flow| flow.target).sum());
+        }
         if rate < limits.min || rate > limits.max {
             let detail = format!("{flow:?}: target {rate} is not from {} to {}", limits.min, limits.max);
             self.report(now, "limits", detail);
@@ -292,7 +337,14 @@ fn best<T: Copy + Ord + Default>(seconds: &[T]) -> T {
 
 impl FlowCheck {
     fn new(limits: RateLimits) -> Self {
-        Self { limits, complete: BTreeSet::new(), pictures: [0; HEALING_SECONDS], padding: 0, useful: 0 }
+        Self {
+            limits,
+            target: Bitrate::ZERO,
+            complete: BTreeSet::new(),
+            pictures: [0; HEALING_SECONDS],
+            padding: 0,
+            useful: 0,
+        }
     }
 }
 
@@ -363,13 +415,9 @@ mod tests {
     }
 
     /// The rules that a run of `fixed-4m` breaks in which this happens; `pictures` arrive in a second after it healed.
-    fn broken(
-        healed_rate: Option<Bitrate>,
-        pictures: u64,
-        happens: impl FnOnce(&mut Checker),
-    ) -> Vec<&'static str> {
+    fn broken(asked: Asked, pictures: u64, happens: impl FnOnce(&mut Checker)) -> Vec<&'static str> {
         let scenario = find("fixed-4m").unwrap();
-        let mut checker = Checker::new(&scenario, healed_rate);
+        let mut checker = Checker::new(&scenario, asked);
         let plan = &scenario.links[0].1;
         checker.observe(Instant::ZERO, &Event::Replanned { link: LINK, plan });
         happens(&mut checker);
@@ -472,7 +520,7 @@ mod tests {
             ),
         ];
         for (name, happens, rules) in rows {
-            assert_eq!(broken(None, 30, happens), rules, "{name}");
+            assert_eq!(broken(Asked::Pictures, 30, happens), rules, "{name}");
         }
     }
 
@@ -491,7 +539,7 @@ mod tests {
 
     /// So many packets of 8 kbit in the last second before the network heals, and in one after.
     fn around_healing(before: u64, after: u64) -> Vec<&'static str> {
-        broken(Some(Bitrate::mbps(2)), 30, |checker| {
+        broken(Asked::Half(Bitrate::mbps(4)), 30, |checker| {
             carry(checker, ms(59_500), 0..before, PacketClass::Video);
             carry(checker, ms(64_500), before..before + after, PacketClass::Video);
         })
@@ -508,7 +556,27 @@ mod tests {
         ] {
             assert_eq!(around_healing(before, after), rules, "{name}");
         }
-        assert_eq!(broken(None, 19, |_| {}), ["recovery"], "too few pictures");
-        assert_eq!(broken(None, 20, |_| {}), [""; 0], "two thirds are enough");
+        assert_eq!(broken(Asked::Pictures, 19, |_| {}), ["recovery"], "too few pictures");
+        assert_eq!(broken(Asked::Pictures, 20, |_| {}), [""; 0], "two thirds are enough");
+    }
+
+    #[test]
+    fn ours_must_believe_in_nine_tenths_of_the_healed_network() {
+        for (name, targets, rules) in [
+            ("it does", &[(59_000, 500), (65_000, 3_600)][..], &[][..]),
+            ("it always did", &[(10_000, 3_700)], &[]),
+            ("for a moment", &[(65_000, 3_700), (66_000, 3_000)], &[]),
+            ("only before", &[(59_000, 3_700), (60_000, 3_500)], &["recovery"]),
+            ("not quite", &[(65_000, 3_590)], &["recovery"]),
+        ] {
+            let found = broken(Asked::Nearly(Bitrate::mbps(4)), 30, |checker| {
+                carry(checker, ms(61_500), 0..400, PacketClass::Video);
+                for (at, kbps) in targets {
+                    let fact = Fact::Target { flow: FLOW, rate: Bitrate::kbps(*kbps), state: "cruise" };
+                    checker.observe(ms(*at), &Event::Fact { node: NODE, fact: &fact });
+                }
+            });
+            assert_eq!(found, rules, "{name}");
+        }
     }
 }

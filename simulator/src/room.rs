@@ -14,8 +14,8 @@ use std::time::Duration;
 use proto::units::Bitrate;
 
 pub use crate::node::client::plan::{ClientPlan, Encoding, LAYERS, LayerPlan, LayoutPlan, VideoPlan};
-pub use catalog::{catalog, of_scenario, tiers};
-pub use run::{RoomResult, run_room};
+pub use catalog::{catalog, of_scenario, tier_links, tiers};
+pub use run::{RoomResult, run_room, run_room_with};
 pub use tally::{PictureTally, SoundTally, Tallies};
 
 use crate::link::LinkPlan;

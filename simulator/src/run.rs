@@ -8,12 +8,13 @@ mod pictured;
 mod room;
 mod share;
 mod stage;
+mod tiers;
 
 use std::ops::RangeInclusive;
 
+use proto::scene::Scene;
 use proto::time::Instant;
 
-use crate::baseline;
 use crate::checker::{Checker, HEALING, Violation};
 use crate::link::DropCause;
 use crate::metrics::Metrics;
@@ -29,6 +30,8 @@ use crate::world::{Event, Observer};
 pub struct RunOptions {
     /// The estimator's name (see [`crate::baseline::NAMES`]).
     pub estimator: String,
+    /// What people do, which the hybrid goes by.
+    pub scene: Scene,
     /// The seed: all chance of the run comes from it.
     pub seed: u64,
     /// Whether to keep the timeline for plots.
@@ -135,10 +138,7 @@ fn play(
     let watch = Watch {
         hash: TraceHash::new(),
         meter: Meter::new(scenario, stage::tcp_flows(scenario)),
-        checker: Checker::new(
-            scenario,
-            baseline::adapts(&options.estimator).then(|| stage::healed_rate(scenario)),
-        ),
+        checker: Checker::new(scenario, stage::asked(scenario, &options.estimator)),
         packets: 0,
         log,
     };

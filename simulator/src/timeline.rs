@@ -37,8 +37,25 @@ pub struct FlowTimeline {
     pub lost_policer: Vec<u32>,
     /// The estimator's phases: from which second on which.
     pub states: Vec<(f64, &'static str)>,
+    /// Why they changed, where the estimator says so.
+    pub transitions: Vec<Transition>,
+    /// What kind of path the estimator took it for: from which second on which (see [`proto::path_class`]).
+    pub classes: Vec<(f64, &'static str)>,
     /// Complete pictures: when (s), and how long after they were taken (ms).
     pub frames: Vec<(f64, f64)>,
     /// Freezes: from, to (s).
     pub freezes: Vec<(f64, f64)>,
+}
+
+/// A change of an estimator's phase.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Transition {
+    /// When, s.
+    pub at: f64,
+    /// The phase that ended.
+    pub from: &'static str,
+    /// The phase that began.
+    pub to: &'static str,
+    /// Why.
+    pub reason: &'static str,
 }

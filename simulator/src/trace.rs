@@ -33,7 +33,17 @@ impl TraceHash {
         match fact {
             Fact::Target { flow, rate, state } => {
                 self.words([11, u64::from(flow.0), rate.as_bps()]);
-                state.bytes().for_each(|byte| self.word(u64::from(byte)));
+                self.text(state);
+            }
+            Fact::Phase { flow, from, to, reason } => {
+                self.words([19, u64::from(flow.0)]);
+                for text in [from, to, reason] {
+                    self.text(text);
+                }
+            }
+            Fact::PathClass { flow, class } => {
+                self.words([20, u64::from(flow.0)]);
+                self.text(class.name());
             }
             Fact::FrameSent { flow, frame, size, .. } => {
                 self.words([12, u64::from(flow.0), frame ^ (size.as_bytes() << 32)]);
@@ -53,6 +63,10 @@ impl TraceHash {
             Fact::Violated { flow, detail, .. } => self.words([18, u64::from(flow.0), detail.len() as u64]),
             Fact::Computed { .. } => {} // how long it took differs from run to run
         }
+    }
+
+    fn text(&mut self, text: &str) {
+        text.bytes().for_each(|byte| self.word(u64::from(byte)));
     }
 
     fn words<const N: usize>(&mut self, words: [u64; N]) {

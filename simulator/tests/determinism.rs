@@ -4,14 +4,20 @@ use simulator::run::{RunOptions, RunResult, run};
 use simulator::scenario::{Scenario, catalog, grids};
 
 /// Estimators take turns, so that each of them meets many scenarios.
-const ESTIMATORS: [&str; 4] = ["bbr", "gcc", "nada", "oracle"];
+const ESTIMATORS: [&str; 5] = ["bbr", "gcc", "nada", "oracle", "hybrid"];
 
 /// How much of the grids is run: every so manieth cell.
 const GRID_STEP: usize = 97;
 
 fn play(scenario: &Scenario, estimator: &str, seed: u64) -> RunResult {
-    let options =
-        RunOptions { estimator: estimator.to_owned(), seed, record: false, epoch: epoch(), stopwatch: None };
+    let options = RunOptions {
+        estimator: estimator.to_owned(),
+        scene: proto::scene::Scene::default(),
+        seed,
+        record: false,
+        epoch: epoch(),
+        stopwatch: None,
+    };
     run(scenario, &options).expect("the estimators are in every build")
 }
 

@@ -7,8 +7,14 @@ use simulator::scenario::find;
 #[expect(clippy::disallowed_methods, reason = "a test has no shell that could give it an epoch")]
 fn measured(scenario: &str, estimator: &str) -> Metrics {
     let epoch = std::time::Instant::now();
-    let options =
-        RunOptions { estimator: estimator.to_owned(), seed: 1, record: false, epoch, stopwatch: None };
+    let options = RunOptions {
+        estimator: estimator.to_owned(),
+        scene: proto::scene::Scene::default(),
+        seed: 1,
+        record: false,
+        epoch,
+        stopwatch: None,
+    };
     let scenario = find(scenario).expect("it is in the catalog");
     run(&scenario, &options).expect("the estimator is in every build").metrics
 }
@@ -49,7 +55,14 @@ fn what_is_known_beforehand_is_measured() {
 #[expect(clippy::disallowed_methods, reason = "a test has no shell that could give it an epoch")]
 fn a_recorded_room_shows_each_person() {
     let epoch = std::time::Instant::now();
-    let options = RunOptions { estimator: "bbr".to_owned(), seed: 1, record: true, epoch, stopwatch: None };
+    let options = RunOptions {
+        estimator: "bbr".to_owned(),
+        scene: proto::scene::Scene::default(),
+        seed: 1,
+        record: true,
+        epoch,
+        stopwatch: None,
+    };
     let scenario = find("chorus").expect("it is in the catalog");
     let timeline =
         run(&scenario, &options).expect("bbr is in every build").timeline.expect("it was recorded");

@@ -1,20 +1,23 @@
 //! Rooms through the real SFU: what people see and hear, and what the checkers say. One claim a test.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cc::estimator::bbr::Bbr;
+use cc::estimator::fixed::Fixed;
 use cc::estimator::nada::Nada;
 use cc::estimator::{Estimator, Target};
 use cc::{PacketResult, RateLimits, SentPacket};
 use proto::seed::Seed;
 use proto::time::Instant;
 use proto::units::Bitrate;
+use sfu::worker::{DownlinkSettings, EstimatorChoice};
 use simulator::link::LinkPlan;
 use simulator::link::plan::{Jitter, Loss, Outage, Rate};
 use simulator::node::worker::flow_of_slot;
 use simulator::room::{
     ClientPlan, LayoutPlan, Person, PictureTally, RoomPlan, RoomResult, SoundTally, VideoPlan, access,
-    catalog, run_room, tiers,
+    catalog, run_room, run_room_with, tiers,
 };
 use simulator::scenario::{Kind, find};
 use simulator::world::{Event, Observer};
@@ -33,9 +36,20 @@ fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// Plays a room in which all publishers send all that they have; nothing may be broken.
+/// Downlinks with this estimator instead of the product's.
+fn downlinks(make: impl Fn(&Seed) -> Box<dyn Estimator> + Send + Sync + 'static) -> DownlinkSettings {
+    DownlinkSettings { estimator: EstimatorChoice::Custom(Arc::new(make)), ..DownlinkSettings::default() }
+}
+
+/// Plays a room in which all publishers send all that they have, and the SFU takes it that everybody's path carries
+/// whatever is wanted; nothing may be broken.
 fn play(plan: &RoomPlan, seed: u64) -> RoomResult {
-    let result = run_room(plan, seed, |_| None, &mut Nobody);
+    play_over(plan, seed, downlinks(|_| Box::new(Fixed::new(Bitrate::mbps(20)))))
+}
+
+/// The same with downlinks that find out.
+fn play_over(plan: &RoomPlan, seed: u64, downlink: DownlinkSettings) -> RoomResult {
+    let result = run_room_with(plan, seed, |_| None, downlink, &mut Nobody);
     assert!(result.violations.is_empty(), "{}: {:#?}", plan.name, result.violations);
     result
 }
@@ -378,10 +392,42 @@ fn singers_hear_each_other_within_half_a_hundred_milliseconds() {
 #[test]
 fn nine_watch_three_layers_over_one_link() {
     let link = LinkPlan { rate: Rate::Constant(Bitrate::mbps(12)), ..access() };
-    let result = play(&tiers("tiers-test", access(), link, secs(6)), 14);
+    let result = play(&tiers("tiers-test", &access(), &link, secs(6)), 14);
     for watcher in 1..=9 {
         let seen = picture(&result, watcher, 0);
         assert!(fps(seen) > 29.0, "{watcher}: {} pictures a second", fps(seen));
     }
     assert!(find("tiers-fixed-4m").is_some() && find("tiers-no-such").is_none());
+}
+
+#[test]
+fn a_narrow_downlink_gets_the_layer_that_fits_and_the_larger_one_again_when_it_widens() {
+    let narrow = LinkPlan { rate: Rate::Constant(Bitrate::kbps(900)), ..access() };
+    let plan = two(LayoutPlan::Everybody(1280, 720)).lasting(secs(40));
+    let plan = plan.downlink_at(secs(15), 1, narrow).downlink_at(secs(25), 1, access());
+    let result = play_over(&plan, 18, DownlinkSettings::default());
+    let seen = picture(&result, 1, 0);
+    let height = |at: u64| {
+        let before = seen.switches.iter().rfind(|(when, ..)| *when < Instant::from_millis(at));
+        before.map(|(.., to)| *to)
+    };
+    assert_eq!(
+        [height(15_000), height(17_000), height(25_000), height(39_000)],
+        [720, 360, 360, 720].map(Some)
+    );
+    let during = seen.switches.iter().filter(|(at, ..)| (17_000..25_000).contains(&(at.as_micros() / 1_000)));
+    assert!(during.count() <= 2, "{:?}", seen.switches);
+    assert!(seen.frozen < ms(600), "{:?} in {} freezes", seen.frozen, seen.freezes);
+    let heard = sound(&result, 1, 0);
+    assert!(heard.delay_max < ms(450), "{heard:?}");
+}
+
+#[test]
+fn rooms_run_with_the_products_own_downlinks() {
+    for room in catalog() {
+        let result = run_room(&room.clone().lasting(secs(6)), 19, |_| None, &mut Nobody);
+        let rules: Vec<&str> = result.violations.iter().map(|violation| violation.rule).collect();
+        // Whether every picture moves soon is the estimator's affair, and measured by the benches.
+        assert!(rules.iter().all(|rule| *rule == "recovery"), "{}: {rules:?}", room.name);
+    }
 }

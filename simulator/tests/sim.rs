@@ -46,7 +46,7 @@ fn what_there_is_not_is_refused_with_what_there_is() {
         (&["run", "trace", "--trace", "/nowhere/trace"], "reading /nowhere/trace"),
         (&["bench", "--seeds", "9..1"], "end before they begin"),
         (&["bench", "--seeds", "x"], "neither a number nor a range"),
-        (&["bench", "--scene", "games"], "did you mean game?"),
+        (&["bench", "--scene", "games"], "there are game, chorus, pk"),
         (&["bench", "--scenario", "startup,nothing"], "no scenario \"nothing\""),
         (&["bench", "--trace", "x", "--scenario", "startup"], "--trace is for the scenario trace"),
         (&["sweep", "/nowhere/plan.toml"], "reading /nowhere/plan.toml"),
@@ -212,6 +212,51 @@ fn estimators_and_files_of_rows_are_compared() {
     let output = sim(&["compare", &oracle, &bad]);
     assert_eq!(output.status.code(), Some(REFUSED));
     assert!(stderr(&output).contains("bad.jsonl, line 1: no row"), "{}", stderr(&output));
+}
+
+#[test]
+fn goals_stand_beside_what_was_measured_and_missing_them_tells_when_asked() {
+    let missed =
+        ["bench", "--scenario", "fixed-4m", "--estimator", "hybrid", "--seeds", "1", "--set", "loss=40%"];
+    let output = sim(&missed);
+    assert!(
+        stderr(&output).contains("worst seed, util") && stderr(&output).contains("SHORT"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(sim(&[&missed[..], &["--check"]].concat()).status.code(), Some(BROKEN));
+    let none = ["bench", "--scenario", "fixed-4m", "--estimator", "gcc", "--seeds", "1", "--check"];
+    assert_eq!(sim(&none).status.code(), Some(WELL), "only ours has goals");
+
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("bars.svg");
+    let more = ["--markdown", "--svg", image.to_str().unwrap()];
+    let output = sim(&[&missed[..], &more].concat());
+    assert!(stdout(&output).starts_with("| scenario |") && stdout(&output).contains("Still short:"));
+    assert!(std::fs::read_to_string(image).unwrap().starts_with("<svg"));
+}
+
+#[test]
+fn scenes_reach_who_goes_by_them_and_runs_are_found_again() {
+    let arguments = ["bench", "--scenario", "fixed-4m", "--estimator", "hybrid,bbr", "--seeds", "1"];
+    let rows = rows(&[&arguments[..], &["--scene", "pk,game", "--json"]].concat());
+    let cases: Vec<_> = rows.iter().map(|row| (row["estimator"].as_str(), row["scene"].as_str())).collect();
+    let expected = [("hybrid", "pk"), ("hybrid", "game"), ("bbr", "pk")];
+    assert_eq!(cases, expected.map(|(estimator, scene)| (Some(estimator), Some(scene))));
+    assert_ne!(rows[0]["q95_ms"], rows[1]["q95_ms"], "a game has a shorter queue");
+    let again = sim(&["replay", "fixed-4m/hybrid/1/scene=game"]);
+    assert_ne!(again.status.code(), Some(REFUSED), "{}", stderr(&again));
+}
+
+#[test]
+fn what_estimators_cost_is_measured_on_the_same_packets() {
+    let rows = rows(&["bench", "--cpu", "--estimator", "hybrid,gcc", "--json"]);
+    assert_eq!(rows.len(), 4, "two cases, two estimators");
+    for row in &rows {
+        let (nanos, ratio) = (row["cpu_ns_per_packet"].as_f64().unwrap(), row["ratio"].as_f64().unwrap());
+        assert!(nanos > 0.0 && (0.01..100.0).contains(&ratio), "{row}");
+    }
+    assert!(rows.iter().filter(|row| row["estimator"] == "gcc").all(|row| row["ratio"] == 1.0));
 }
 
 /// A flow that pauses beyond the end of the run: no picture arrives when the network has healed, which breaks a rule.

@@ -396,7 +396,14 @@ mod tests {
             .map(|seed| {
                 let epoch = super::super::tests::epoch();
                 let estimator = estimator.to_owned();
-                let options = RunOptions { estimator, seed, record: false, epoch, stopwatch: None };
+                let options = RunOptions {
+                    estimator,
+                    scene: proto::scene::Scene::default(),
+                    seed,
+                    record: false,
+                    epoch,
+                    stopwatch: None,
+                };
                 run(&scenario, &options).unwrap().metrics
             })
             .collect();

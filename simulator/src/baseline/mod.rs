@@ -2,6 +2,7 @@
 //!
 //! | name | what it is | its pacer |
 //! |---|---|---|
+//! | `hybrid` | Lianmai's own | as it says |
 //! | `fixed` | nine tenths of the flow's first share, for ever | 1.1 × its rate |
 //! | `oracle` | knows the flow's share of the moment | 1.05 × its rate |
 //! | `gcc` | rtc-interceptor's Google Congestion Control (webrtc-rs) | 1.5 × its rate, 5 ms |
@@ -13,14 +14,17 @@
 mod gcc;
 #[cfg(feature = "peer-googcc")]
 mod googcc;
+pub mod load;
 mod oracle;
 
 use core::time::Duration;
 
 use cc::estimator::bbr::Bbr;
 use cc::estimator::fixed::Fixed;
+use cc::estimator::hybrid::{Hybrid, Settings};
 use cc::estimator::nada::Nada;
 use cc::{Estimator, RateLimits};
+use proto::scene::Scene;
 use proto::seed::Seed;
 use proto::units::Bitrate;
 
@@ -28,7 +32,7 @@ use crate::run::RunError;
 use oracle::Oracle;
 
 /// All names, in the order of tables.
-pub const NAMES: [&str; 7] = ["fixed", "oracle", "gcc", "googcc", "googcc-40ms", "bbr", "nada"];
+pub const NAMES: [&str; 8] = ["hybrid", "fixed", "oracle", "gcc", "googcc", "googcc-40ms", "bbr", "nada"];
 
 /// The share of the flow's first share that `fixed` sends: below what the path carries even when frames vary.
 const FIXED_SHARE: f64 = 0.9;
@@ -38,7 +42,9 @@ const FIXED_SHARE: f64 = 0.9;
 pub struct Setup {
     /// The rates it may choose from.
     pub limits: RateLimits,
-    /// How much of a shared bottleneck the flow is to get, against 1 of an ordinary one; only `nada` knows weights.
+    /// What people do, which the hybrid goes by.
+    pub scene: Scene,
+    /// How much of a shared bottleneck the flow is to get, against 1 of an ordinary one; `hybrid` and `nada` know weights.
     pub weight: f64,
     /// What the flow's bottleneck gives to it: from when on (since the run began, ascending) how much. For those that
     /// are told: `fixed` looks at the first, `oracle` at all; if there is none, they take the start rate.
@@ -58,6 +64,10 @@ pub(crate) fn adapts(name: &str) -> bool {
 pub fn make(name: &str, setup: &Setup) -> Result<Box<dyn Estimator>, RunError> {
     let limits = setup.limits;
     Ok(match name {
+        "hybrid" => {
+            let settings = Settings { limits, scene: setup.scene, weight: setup.weight };
+            Box::new(Hybrid::new(settings, &setup.seed))
+        }
         "fixed" => {
             let first = setup.share.iter().find(|(_, rate)| *rate > Bitrate::ZERO);
             let first = first.map_or(limits.start, |(_, rate)| rate.scaled(FIXED_SHARE));
@@ -104,6 +114,7 @@ mod tests {
     fn setup() -> Setup {
         Setup {
             limits: RateLimits { min: Bitrate::kbps(150), start: Bitrate::kbps(300), max: Bitrate::mbps(10) },
+            scene: Scene::Pk,
             weight: 1.0,
             share: vec![(Duration::ZERO, Bitrate::mbps(4)), (Duration::from_secs(10), Bitrate::mbps(1))],
             seed: Seed::from_number(1),

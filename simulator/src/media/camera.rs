@@ -126,11 +126,21 @@ impl Camera {
 
     /// The picture that was taken by `now`, if there is one; to be asked until there is none.
     pub fn poll_frame(&mut self, now: Instant) -> Option<Frame> {
+        self.poll_frame_within(now, DataSize::bytes(u64::MAX))
+    }
+
+    /// As [`Self::poll_frame`], with an encoder that aims at no more than `limit`, headers not counted.
+    ///
+    /// The size varies around its aim as ever. What is cut from a picture is paid back for a key picture.
+    pub fn poll_frame_within(&mut self, now: Instant, limit: DataSize) -> Option<Frame> {
         let captured = self.poll_timeout().filter(|at| *at <= now)?;
         self.next += 1;
         let mean = self.mean(captured);
         let key = self.is_key(captured);
-        let size = if key { self.key_size(captured, mean) } else { self.delta_size(mean) };
+        let planned = if key { self.key_size(captured, mean) } else { self.delta_size(mean) };
+        let aim = planned.min(limit.as_bytes() as f64);
+        self.owed = (self.owed - (planned - aim)).max(0.0);
+        let size = if key { aim } else { aim * (1.0 + self.plan.variation * self.normal()) };
         let number = self.frames;
         self.frames += 1;
         if key {
@@ -143,6 +153,11 @@ impl Camera {
     /// Leaves the pictures that were taken by `now` unencoded; the next one refers to the last that was.
     pub fn skip(&mut self, now: Instant) {
         self.skip_until(now + Duration::from_nanos(1));
+    }
+
+    /// Whether the next picture is a key picture.
+    pub fn is_key_next(&self) -> bool {
+        self.is_key(self.capture(self.next))
     }
 
     /// When the next picture is taken.
@@ -199,10 +214,11 @@ impl Camera {
         size
     }
 
+    /// The size that a delta picture has on average.
     fn delta_size(&mut self, mean: f64) -> f64 {
         let paid = self.owed.min(mean * (1.0 - self.delta_share));
         self.owed -= paid;
-        (mean - paid) * (1.0 + self.plan.variation * self.normal())
+        mean - paid
     }
 
     /// A standard normal number within [`SIGMAS_MAX`]: the sum of twelve uniform ones, less its mean.
@@ -383,6 +399,36 @@ mod tests {
         camera.skip(first);
         let after = take(&mut camera, secs(4));
         assert_eq!((after[0].number, after.len()), (30, 29));
+    }
+
+    #[test]
+    fn a_limited_picture_is_smaller_and_the_next_is_not_larger_for_it() {
+        for (name, key_factor, limit, expected) in [
+            ("wide", 1.0, 5_000, [4_167; 3]),
+            ("narrow", 1.0, 1_000, [1_000, 4_167, 4_167]),
+            ("nothing", 1.0, 0, [100, 4_167, 4_167]),
+            ("a key picture that is cut owes less", 6.0, 5_000, [5_000, 3_571, 3_929]),
+        ] {
+            let mut camera = camera(CameraPlan { variation: 0.0, key_factor, ..plan() }, Bitrate::mbps(1));
+            let first = camera.poll_timeout().expect("it takes pictures");
+            assert!(camera.is_key_next(), "{name}");
+            let mut sizes = vec![camera.poll_frame_within(first, DataSize::bytes(limit)).expect("due").size];
+            assert!(!camera.is_key_next(), "{name}");
+            sizes.extend(take(&mut camera, secs(1))[..2].iter().map(|frame| frame.size));
+            assert_eq!(sizes, expected.map(DataSize::bytes), "{name}");
+        }
+        let shares = [6_000, 30_000].map(|limit| {
+            let key_plan = CameraPlan { variation: 0.0, key_factor: 6.0, ..plan() };
+            let mut camera = camera(key_plan, Bitrate::mbps(1));
+            let first = camera.poll_timeout().expect("it takes pictures");
+            let cut = camera.poll_frame_within(first, DataSize::bytes(limit)).expect("due");
+            let rest = take(&mut camera, first + Duration::from_millis(3_999));
+            rate(&[vec![cut], rest].concat(), 4.0) / 1e6
+        });
+        assert!(
+            shares.iter().all(|share| (0.99..1.01).contains(share)),
+            "cut or not, the rate holds: {shares:?}"
+        );
     }
 
     #[test]

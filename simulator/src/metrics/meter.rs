@@ -11,12 +11,13 @@ use proto::time::Instant;
 
 use super::capacity::Capacity;
 use super::{Metrics, rates, stalls};
+use crate::checker::HEALING;
 use crate::link::DropCause;
 use crate::node::Fact;
 use crate::packet::{FlowId, LinkId, Packet, Payload};
 use crate::run::cause_of;
 use crate::scenario::Scenario;
-use crate::timeline::{FlowTimeline, SPAN_MS, Timeline};
+use crate::timeline::{FlowTimeline, SPAN_MS, Timeline, Transition};
 use crate::world::{Event, Observer};
 
 /// The spans in which bytes are counted.
@@ -43,13 +44,15 @@ struct Picture {
 pub(super) struct FlowMeter {
     /// Bytes sent a span.
     pub(super) sent: Vec<u64>,
-    /// Bytes that reached the receiver a span.
+    /// Bytes that reached the receiver a span, and for [`HEALING`] after the scenario's end.
     pub(super) received: Vec<u64>,
     /// Packets lost a span: by the loss model or an outage, in a queue, by a policer.
     pub(super) lost: [Vec<u32>; 3],
     /// The target at the end of each span, bits a second.
     pub(super) target: Vec<u64>,
     pub(super) states: Vec<(f64, &'static str)>,
+    transitions: Vec<Transition>,
+    classes: Vec<(f64, &'static str)>,
     /// When pictures were complete, and whether by repair.
     pub(super) complete: Vec<(Instant, bool)>,
     /// What became of each picture, by its number.
@@ -89,13 +92,14 @@ impl Meter {
     pub(crate) fn new(scenario: &Scenario, tcp: Vec<FlowId>) -> Self {
         let capacity = Capacity::of(scenario, SPAN);
         let spans = capacity.spans();
+        let healing = (HEALING.as_nanos() / SPAN.as_nanos()) as usize;
         Self {
             capacity,
             warm_up: Instant::ZERO + scenario.warm_up,
             end: Instant::ZERO + scenario.duration,
             bottlenecks: scenario.bottlenecks.iter().map(|link| LinkId(link.0)).collect(),
             names: scenario.flows.iter().map(|flow| flow.name.clone()).collect(),
-            flows: scenario.flows.iter().map(|_| FlowMeter::new(spans)).collect(),
+            flows: scenario.flows.iter().map(|_| FlowMeter::new(spans, healing)).collect(),
             tcp,
             passed: vec![[vec![0; spans], vec![0; spans], vec![0; spans]]; scenario.bottlenecks.len()],
             queue: vec![Duration::ZERO; spans],
@@ -163,7 +167,7 @@ impl Meter {
             return;
         };
         add(&mut flow.received, now, packet.size.as_bytes());
-        if now >= self.warm_up {
+        if (self.warm_up..self.end).contains(&now) {
             *flow.bytes_received.entry(media.class).or_default() += packet.size.as_bytes();
         }
     }
@@ -180,6 +184,10 @@ impl Meter {
                     flow.states.push((seconds, state));
                 }
             }
+            Fact::Phase { from, to, reason, .. } => {
+                flow.transitions.push(Transition { at: seconds, from, to, reason });
+            }
+            Fact::PathClass { class, .. } => flow.classes.push((seconds, class.name())),
             Fact::FrameSent { frame, .. } => {
                 let number = frame as usize;
                 flow.pictures.resize(flow.pictures.len().max(number + 1), None);
@@ -244,7 +252,8 @@ impl Meter {
         metrics.padding_share = share(total(|flow| &flow.bytes, Some(PacketClass::Padding)), sent);
         metrics.redundancy_share = share(total(|flow| &flow.bytes, Some(PacketClass::Repair)), sent);
         let received = |class| total(|flow| &flow.bytes_received, class);
-        let media = received(Some(PacketClass::Audio)) + received(Some(PacketClass::Video));
+        let media = [PacketClass::Audio, PacketClass::Base, PacketClass::Video];
+        let media: f64 = media.into_iter().map(|class| received(Some(class))).sum();
         metrics.media_share = share(media, received(None));
     }
 
@@ -311,16 +320,19 @@ impl Meter {
 
     /// What the run looked like.
     pub(crate) fn timeline(&self) -> Timeline {
+        let spans = self.capacity.spans();
         let mbps = |bytes: &u64| *bytes as f64 * 8.0 / SPAN.as_secs_f64() / 1e6;
         let flow = |(flow, name): (&FlowMeter, &String)| FlowTimeline {
             name: name.clone(),
             target: flow.target.iter().map(|bits| *bits as f64 / 1e6).collect(),
             sent: flow.sent.iter().map(mbps).collect(),
-            received: flow.received.iter().map(mbps).collect(),
+            received: flow.received.iter().take(spans).map(mbps).collect(),
             lost_random: flow.lost[0].clone(),
             lost_overflow: flow.lost[1].clone(),
             lost_policer: flow.lost[2].clone(),
             states: flow.states.clone(),
+            transitions: flow.transitions.clone(),
+            classes: flow.classes.clone(),
             frames: flow
                 .pictures
                 .iter()
@@ -331,21 +343,20 @@ impl Meter {
             freezes: flow.freezes.clone(),
         };
         Timeline {
-            capacity: (0..self.capacity.spans()).map(|span| mbps(&self.capacity.raw(span))).collect(),
+            capacity: (0..spans).map(|span| mbps(&self.capacity.raw(span))).collect(),
             queue_ms: self.queue.iter().map(|queue| queue.as_secs_f64() * 1e3).collect(),
-            others: (0..self.capacity.spans())
-                .map(|span| mbps(&(self.carried(1, span) + self.carried(2, span))))
-                .collect(),
+            others: (0..spans).map(|span| mbps(&(self.carried(1, span) + self.carried(2, span)))).collect(),
             flows: self.flows.iter().zip(&self.names).map(flow).collect(),
         }
     }
 }
 
 impl FlowMeter {
-    fn new(spans: usize) -> Self {
+    /// What arrives is counted while the network heals, too.
+    fn new(spans: usize, healing: usize) -> Self {
         Self {
             sent: vec![0; spans],
-            received: vec![0; spans],
+            received: vec![0; spans + healing],
             lost: [vec![0; spans], vec![0; spans], vec![0; spans]],
             target: vec![0; spans],
             ..Self::default()
@@ -356,6 +367,9 @@ impl FlowMeter {
 impl Observer for Meter {
     fn observe(&mut self, now: Instant, event: &Event<'_>) {
         if now >= self.end {
+            if let Event::Delivered(packet) = event {
+                self.handle_delivered(now, packet);
+            }
             return;
         }
         match event {

@@ -1,6 +1,7 @@
 //! How good a run was, in numbers: the definitions of design and references, one field each.
 
 pub(crate) mod capacity;
+pub(crate) mod layers;
 pub(crate) mod meter;
 mod rates;
 mod stalls;
@@ -51,8 +52,11 @@ pub struct Metrics {
     pub tcp_share: Option<f64>,
     /// From a flow's start until its rate over 1 s first reaches 80 % of its share, s, mean over flows.
     pub converge_s: Option<f64>,
-    /// From a rise of the capacity until 80 % of it is used or it falls again, s, mean over rises.
+    /// From a rise of what media may have (a link's rate, others' constant traffic, the source's own cap, TCP that is
+    /// over) until 80 % of it arrives or it falls again, s, mean over rises.
     pub recover_s: Option<f64>,
+    /// From the end of the last long TCP transfer until 80 % of what media may then have arrives, s.
+    pub after_tcp_s: Option<f64>,
     /// The greatest rate over 200 ms sent, over the capacity of that time.
     pub overshoot: Option<f64>,
     /// Mean of |change| of the target between spans of 500 ms, over the mean target.
@@ -61,8 +65,15 @@ pub struct Metrics {
     pub padding_share: Option<f64>,
     /// Repair as a share of own bytes sent.
     pub redundancy_share: Option<f64>,
+    /// Padding as a share of all bytes sent to viewers who have the layer that their picture is shown in.
+    pub padding_satisfied_share: Option<f64>,
     /// Layer switches a minute a receiver.
     pub switches_per_min: Option<f64>,
+    /// The share of the time in which a viewer gets the best layer that the capacity allows (`metrics/layers.rs` defines it).
+    pub right_tier_share: Option<f64>,
+    /// Seconds a minute a viewer's picture stood still after packets to the viewer had found a queue full or exceeded a
+    /// policer: what sending too much has cost.
+    pub own_freeze_s_per_min: Option<f64>,
     /// What the estimator costs, ns of CPU for each packet sent.
     pub cpu_ns_per_packet: Option<f64>,
 }

@@ -7,7 +7,8 @@ use proto::time::Instant;
 use super::Metrics;
 use super::capacity::{Capacity, LinkCapacity};
 use super::meter::{FlowMeter, SPAN, share, span_of};
-use crate::scenario::Scenario;
+use crate::checker::HEALING;
+use crate::scenario::{CrossPlan, FlowPlan, Scenario};
 
 /// Spans in a second.
 const SECOND: usize = 10;
@@ -28,7 +29,9 @@ pub(super) fn fill(metrics: &mut Metrics, scenario: &Scenario, flows: &[FlowMete
     metrics.jain = jain(scenario, flows, capacity, 5 * SECOND);
     metrics.jain_20s = jain(scenario, flows, capacity, 20 * SECOND);
     metrics.converge_s = converge(scenario, flows, capacity);
-    let recoveries: Vec<f64> = capacity.links().iter().flat_map(|link| recoveries(flows, link)).collect();
+    metrics.after_tcp_s = after_tcp(scenario, flows);
+    let rises = capacity.links().iter().flat_map(|link| recoveries(scenario, flows, link));
+    let recoveries: Vec<f64> = rises.chain(metrics.after_tcp_s).collect();
     metrics.recover_s = share(recoveries.iter().sum(), recoveries.len() as f64);
     metrics.overshoot =
         capacity.links().iter().filter_map(|link| overshoot(flows, link, from)).reduce(f64::max);
@@ -75,25 +78,50 @@ fn converge(scenario: &Scenario, flows: &[FlowMeter], capacity: &Capacity) -> Op
     share(times.iter().sum(), times.len() as f64)
 }
 
-/// From each rise of what a bottleneck leaves to media until 80 % of it arrives, in seconds. If it falls again before,
-/// that is how long it took at least.
-fn recoveries(flows: &[FlowMeter], link: &LinkCapacity) -> Vec<f64> {
-    let level = |span: usize| link.free[span] as f64;
-    let spans = 1..link.free.len();
-    let rises: Vec<usize> =
-        spans.filter(|span| level(span - 1) > 0.0 && level(*span) > CHANGE * level(span - 1)).collect();
+/// From each rise of what media may have of a bottleneck until 80 % of it arrives, in seconds. If it falls again before,
+/// that is how long it took at least. When a flow starts is no rise: that is for [`converge`].
+fn recoveries(scenario: &Scenario, flows: &[FlowMeter], link: &LinkCapacity) -> Vec<f64> {
+    let level = |span: usize| link.media[span] as f64;
+    let starts = |span: usize| {
+        let begins = |flow: &FlowPlan| span_of(Instant::ZERO + flow.start) == span;
+        scenario.flows.iter().any(begins)
+    };
+    let rises =
+        |span: &usize| level(span - 1) > 0.0 && level(*span) > CHANGE * level(span - 1) && !starts(*span);
+    let rises: Vec<usize> = (1..link.media.len()).filter(rises).collect();
     if rises.len() > RISES_MAX {
         return Vec::new();
     }
     let time = |rise: &usize| {
         let falls = |span: &usize| level(*span) * CHANGE < level(*rise);
-        let end = (*rise..link.free.len()).find(falls).unwrap_or(link.free.len());
+        let end = (*rise..link.media.len()).find(falls).unwrap_or(link.media.len());
         until(*rise..end, |spans| {
             let wanted = spans.clone().map(|span| link.media[span] as f64).sum::<f64>();
             sum(flows, link, |flow| total(&flow.received, spans.clone())) >= REACHED * wanted
         })
     };
     rises.iter().map(time).collect()
+}
+
+/// From the end of the last long transfer until 80 % of what media may then have arrives, in seconds. One that lasts as
+/// long as the scenario ends with it, and what arrives while the network heals tells.
+fn after_tcp(scenario: &Scenario, flows: &[FlowMeter]) -> Option<f64> {
+    let end_of = |cross: &CrossPlan| match cross {
+        CrossPlan::Bulk { stop, .. } => Some(stop.map_or(scenario.duration, |at| at.min(scenario.duration))),
+        CrossPlan::Constant { .. } | CrossPlan::Web { .. } => None,
+    };
+    let end = scenario.cross.iter().filter_map(end_of).max()?;
+    let duration = scenario.duration + HEALING;
+    let alone = Scenario { duration, cross: Vec::new(), ..scenario.clone() };
+    let capacity = Capacity::of(&alone, SPAN);
+    let first = span_of(Instant::ZERO + end);
+    Some(until(first..capacity.spans(), |spans| {
+        let wanted: u64 = capacity.links().iter().flat_map(|link| &link.media[spans.clone()]).sum();
+        let arrived: f64 = (capacity.links().iter())
+            .map(|link| sum(flows, link, |flow| total(&flow.received, spans.clone())))
+            .sum();
+        arrived >= REACHED * wanted as f64
+    }))
 }
 
 /// Seconds from the start of `spans` to the end of the first second in them for which `reached` holds.

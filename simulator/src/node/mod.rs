@@ -8,6 +8,7 @@ pub mod worker;
 
 use std::time::Duration;
 
+use proto::path_class::PathClass;
 use proto::time::Instant;
 use proto::units::{Bitrate, DataSize};
 
@@ -47,6 +48,24 @@ pub enum Fact {
         rate: Bitrate,
         /// The phase that it is in.
         state: &'static str,
+    },
+    /// A sender's estimator changed its phase.
+    Phase {
+        /// Whose.
+        flow: FlowId,
+        /// The phase that ended.
+        from: &'static str,
+        /// The phase that began.
+        to: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A sender's estimator takes its path for another kind than before.
+    PathClass {
+        /// Whose.
+        flow: FlowId,
+        /// What it takes it for now.
+        class: PathClass,
     },
     /// A sender made a picture.
     FrameSent {
@@ -127,6 +146,8 @@ impl Fact {
     pub fn flow(&self) -> FlowId {
         match *self {
             Self::Target { flow, .. }
+            | Self::Phase { flow, .. }
+            | Self::PathClass { flow, .. }
             | Self::FrameSent { flow, .. }
             | Self::FrameComplete { flow, .. }
             | Self::FrameLost { flow, .. }

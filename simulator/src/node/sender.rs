@@ -5,7 +5,9 @@
 //!
 //! The estimator's rate is shared so: sound has its full rate whether or not somebody speaks, repair what it took
 //! lately, headers what they take, and the encoder the rest. The encoder follows. Only a picture that would wait longer
-//! than `BACKLOG_MAX` in the pacer is left out, before it is encoded: it has no number, and none refers to it.
+//! than `BACKLOG_MAX` in the pacer is left out, before it is encoded: it has no number, and none refers to it. Where the
+//! estimator bounds frames, the encoder aims at what can leave within the picture's interval, a key picture's four, and
+//! the second picture in a row for which there is next to no room is left out.
 //!
 //! Nothing happens before the plan's start and after its stop; in a pause the source makes nothing, and what is queued,
 //! probes and padding go on. Packets of a flow capable of ECN are marked ECT(1): links here mark by L4S's step (RFC 9331).
@@ -20,7 +22,8 @@ use std::time::Duration;
 
 use cc::history::{Departure, SendHistory};
 use cc::pacer::{Paced, Pacer};
-use cc::{Ecn, Estimator, PacketClass, ProbeCluster, Target};
+use cc::{Ecn, Estimator, PacketClass, ProbeCluster, Target, Transition};
+use proto::path_class::PathClass;
 use proto::seed::Seed;
 use proto::time::{Instant, earliest};
 use proto::units::{Bitrate, DataSize};
@@ -39,6 +42,13 @@ use crate::scenario::FlowPlan;
 /// No picture is encoded that would wait longer than this in the pacer: it would come too late for a conversation, for
 /// which ITU-T G.114 counts 400 ms as the most.
 const BACKLOG_MAX: Duration = Duration::from_millis(500);
+
+/// In how many intervals a key picture may leave, which is about as many times larger than others: what is cut from it
+/// makes it worse for as long as others refer to it.
+const KEY_INTERVALS: u32 = 4;
+
+/// No picture is made smaller than this for want of room, headers included; nor than a quarter of what it should have.
+const FRAME_FLOOR: DataSize = DataSize::bytes(400);
 
 /// What the pacer holds waits for the window, not for its turn, when it waits longer than this: key pictures do not.
 const HELD_BACK: Duration = Duration::from_millis(100);
@@ -72,6 +82,8 @@ enum Change {
 struct Decision {
     target: Target,
     state: &'static str,
+    /// Whether probes asked for before are called off.
+    abort: bool,
     probe: Option<ProbeCluster>,
 }
 
@@ -85,6 +97,7 @@ pub struct Sender {
     estimator: Timed,
     target: Target,
     state: Option<&'static str>,
+    class: PathClass,
     camera: Camera,
     packetizer: Packetizer,
     microphone: Option<Microphone>,
@@ -93,6 +106,8 @@ pub struct Sender {
     pacer: Pacer<MediaPacket>,
     /// How many packets the pacer had dropped when the last picture was taken.
     dropped: u64,
+    /// How many pictures in a row found next to no room in the pacer.
+    cramped: u32,
     history: SendHistory,
     /// All that left.
     sent: Meter,
@@ -124,6 +139,7 @@ impl Sender {
             estimator: Timed::new(estimator, stopwatch),
             target,
             state: None,
+            class: PathClass::default(),
             packetizer: Packetizer::default(),
             camera: Camera::new(plan.camera, start, &seed.fork("camera")),
             microphone: plan
@@ -132,6 +148,7 @@ impl Sender {
             sound_rate: sound_rate.unwrap_or_default(),
             pacer: Pacer::new(target),
             dropped: 0,
+            cramped: 0,
             history: SendHistory::new(),
             sent: Meter::default(),
             reader: Reader::default(),
@@ -169,13 +186,18 @@ impl Sender {
     fn consult(&mut self, now: Instant, tell: impl FnOnce(&mut dyn Estimator)) {
         let mut decision = self.estimator.call(|estimator| {
             tell(estimator);
-            decide(estimator)
+            let abort = estimator.poll_probe_abort();
+            Decision { abort, ..decide(estimator) }
         });
+        if decision.abort {
+            self.pacer.abort_probes(now);
+        }
         while let Some(cluster) = decision.probe {
             self.pacer.handle_probe(now, cluster);
             decision = self.estimator.call(decide);
         }
         self.facts.extend(self.estimator.cost(now, self.flow));
+        self.tell_phases();
         let Decision { target, state, .. } = decision;
         if self.state.is_some() && target == self.target && self.state == Some(state) {
             return;
@@ -186,6 +208,18 @@ impl Sender {
         (self.target, self.state) = (target, Some(state));
         self.pacer.set_target(now, target);
         self.set_encoder(now);
+    }
+
+    /// Tells why phases changed and what the path is taken for.
+    fn tell_phases(&mut self) {
+        let flow = self.flow;
+        while let Some(Transition { from, to, reason, .. }) = self.estimator.poll_transition() {
+            self.facts.push_back(Fact::Phase { flow, from, to, reason });
+        }
+        let class = self.estimator.path_class();
+        if class != std::mem::replace(&mut self.class, class) {
+            self.facts.push_back(Fact::PathClass { flow, class });
+        }
     }
 
     /// Gives the encoder its share of the rate.
@@ -213,9 +247,28 @@ impl Sender {
             self.camera.skip(now);
         }
         self.set_encoder(now); // what headers and repair take changes without the estimator's doing
-        while let Some(frame) = self.camera.poll_frame(now) {
+        let limit = self.limit(now);
+        while let Some(frame) = self.camera.poll_frame_within(now, limit) {
             self.packetize(now, &frame);
         }
+    }
+
+    /// How large the next picture may be without its headers; skips it where the pacer has had no room for two.
+    fn limit(&mut self, now: Instant) -> DataSize {
+        if !self.estimator.bounds_frames() {
+            return DataSize::bytes(u64::MAX);
+        }
+        let fps = self.camera.fps();
+        let interval = Duration::from_secs(1) / fps;
+        let span = if self.camera.is_key_next() { interval * KEY_INTERVALS } else { interval };
+        let budget = self.pacer.frame_budget(now, span, self.history.in_flight());
+        let floor = FRAME_FLOOR.min(self.target.rate * interval / 4);
+        self.cramped = if budget < floor { self.cramped + 1 } else { 0 };
+        if self.cramped > 1 {
+            self.camera.skip(now);
+        }
+        let wire = Bitrate::of(budget.max(floor), interval).unwrap_or(Bitrate::MAX);
+        self.packetizer.payload_rate(wire, fps) * interval
     }
 
     /// How long a picture taken now would wait in the pacer.
@@ -365,7 +418,7 @@ fn waiting(class: PacketClass, seq: u64, part: Option<FramePart>) -> MediaPacket
 
 fn decide(estimator: &mut dyn Estimator) -> Decision {
     let probe = estimator.poll_probe();
-    Decision { target: estimator.target(), state: estimator.state(), probe }
+    Decision { target: estimator.target(), state: estimator.state(), abort: false, probe }
 }
 
 #[cfg(test)]

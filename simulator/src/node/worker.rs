@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::Duration;
 
 use proto::seed::Seed;
 use proto::time::{Instant, NtpTime};
-use proto::units::DataSize;
-use sfu::worker::{Config, Grant, Input, Output, Protection, SocketId, Stats, Worker};
+use proto::units::{Bitrate, DataSize};
+use sfu::worker::{Config, DownlinkSettings, Grant, Input, Output, Protection, SocketId, Stats, Worker};
 
 use super::{Fact, Node};
 use crate::packet::{FlowId, IP_UDP_HEADERS, NodeId, Packet, Payload};
@@ -19,6 +20,9 @@ const OUTPUTS_MAX: usize = 20_000;
 
 /// The most participants of a room.
 const PARTICIPANTS_MAX: usize = 200;
+
+/// How often it is told what downlinks are allowed.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Flows that each node has for itself: see [`flow_up`], [`flow_down`] and [`flow_of_slot`].
 const FLOWS_EACH: u32 = 256;
@@ -49,19 +53,23 @@ pub struct WorkerNode {
     owners: BTreeMap<SocketId, NodeId>,
     next_socket: u64,
     outputs: usize,
+    /// What each client's downlink was allowed when last looked at, and when to look again.
+    allowed: BTreeMap<NodeId, (Bitrate, &'static str)>,
+    look_at: Instant,
     facts: VecDeque<Fact>,
 }
 
 impl WorkerNode {
     /// A worker that lets in whoever has a grant; a client's WebSocket opens with its first message.
-    pub fn new(seed: &Seed, grants: BTreeMap<NodeId, Grant>) -> Self {
+    /// `downlink` decides how much viewers are sent.
+    pub fn new(seed: &Seed, grants: BTreeMap<NodeId, Grant>, downlink: DownlinkSettings) -> Self {
         let config = Config {
-            downlink: sfu::worker::DownlinkSettings::default(),
             candidates: vec![SERVER],
             protection: Protection::Plain,
             seed: seed.fork("sfu"),
             wall_clock: WALL_START,
             room_participants_max: PARTICIPANTS_MAX,
+            downlink,
         };
         Self {
             worker: Worker::new(config),
@@ -70,6 +78,8 @@ impl WorkerNode {
             owners: BTreeMap::new(),
             next_socket: 1,
             outputs: 0,
+            allowed: BTreeMap::new(),
+            look_at: Instant::ZERO,
             facts: VecDeque::new(),
         }
     }
@@ -82,6 +92,20 @@ impl WorkerNode {
     fn handle_input(&mut self, now: Instant, input: Input<'_>) {
         self.worker.handle_input(now, input);
         self.outputs = 0;
+        if now >= self.look_at {
+            self.look_at = now + LOOK_INTERVAL;
+            self.look();
+        }
+    }
+
+    /// Tells what the downlinks are allowed, where that has changed.
+    fn look(&mut self) {
+        for (remote, rate, state) in self.worker.downlinks() {
+            let Some(node) = node_at(remote) else { continue };
+            if self.allowed.insert(node, (rate, state)) != Some((rate, state)) {
+                self.facts.push_back(Fact::Target { flow: flow_down(node), rate, state });
+            }
+        }
     }
 
     fn handle_message(&mut self, now: Instant, from: NodeId, text: &str) {
@@ -218,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_stranger_is_not_let_in() {
-        let mut node = WorkerNode::new(&Seed::from_number(1), BTreeMap::new());
+        let mut node = WorkerNode::new(&Seed::from_number(1), BTreeMap::new(), DownlinkSettings::default());
         let mut hello = message(FlowId(0), NodeId(0), "{}".to_owned());
         hello.from = NodeId(7);
         node.handle_packet(Instant::ZERO, hello);

@@ -9,7 +9,7 @@ use proto::time::Instant;
 use super::table::{self, Align};
 use crate::node::Fact;
 use crate::packet::{Packet, Payload};
-use crate::timeline::{FlowTimeline, SPAN_MS, Timeline};
+use crate::timeline::{FlowTimeline, SPAN_MS, Timeline, Transition};
 use crate::world::{Event, Observer};
 
 /// How much is shown before the moment and after it, in spans of the timeline: two seconds, and half a second.
@@ -74,6 +74,22 @@ fn lost(flow: &FlowTimeline, span: usize) -> u32 {
 fn state(flow: &FlowTimeline, seconds: f64) -> &str {
     let end = seconds + SPAN_MS as f64 / 1e3;
     flow.states.iter().take_while(|(from, _)| *from < end).last().map_or(table::NOTHING, |(_, state)| state)
+}
+
+/// Every change of phase and of what the path is taken for, a line each, in the order of time.
+pub fn phases(timeline: &Timeline) -> Vec<String> {
+    let several = timeline.flows.len() > 1;
+    let mut told: Vec<(f64, String)> = Vec::new();
+    for flow in &timeline.flows {
+        let who = if several { format!("{}: ", flow.name) } else { String::new() };
+        let changes = flow.transitions.iter();
+        told.extend(
+            changes.map(|Transition { at, from, to, reason }| (*at, format!("{who}{from} → {to}: {reason}"))),
+        );
+        told.extend(flow.classes.iter().map(|(at, class)| (*at, format!("{who}the path is {class}"))));
+    }
+    told.sort_by(|a, b| a.0.total_cmp(&b.0));
+    told.into_iter().map(|(at, what)| format!("{at:>9.3} s  {what}")).collect()
 }
 
 /// The most lines that an event log keeps: more than anybody reads.
@@ -199,6 +215,15 @@ mod tests {
         let mut log = EventLog::new(Instant::ZERO..=Instant::ZERO);
         (0..LINES_MAX + 5).for_each(|_| log.observe(Instant::ZERO, &Event::Delivered(&packet)));
         assert_eq!(log.into_lines().last().map(String::as_str), Some("and 5 events more"));
+    }
+
+    #[test]
+    fn phases_are_told_in_the_order_of_time() {
+        let lines = phases(&made_up::timeline(1, 1));
+        assert_eq!(lines[0], "    2.000 s  the path is clean");
+        assert_eq!(lines[1], "    3.000 s  startup → increase: queue grows");
+        assert_eq!(lines.len(), 6);
+        assert!(phases(&made_up::timeline(2, 1))[0].contains("camera 1: the path"), "whose, if several");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::link::plan::Rate;
 use crate::metrics::Metrics;
 use crate::scenario::{CameraPlan, FeedbackFormat, FeedbackPlan, FlowPlan, LinkIndex, Scenario, Way};
 use crate::sweep::Seeds;
-use crate::timeline::{FlowTimeline, SPAN_MS, Timeline};
+use crate::timeline::{FlowTimeline, SPAN_MS, Timeline, Transition};
 
 /// 4 Mbit/s that become 1 Mbit/s, and one flow.
 pub(crate) fn scenario() -> Scenario {
@@ -65,6 +65,10 @@ fn noise(seed: u64, place: usize) -> f64 {
     ((mixed ^ (mixed >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93) >> 40) as f64 / f64::from(1 << 24)
 }
 
+fn change(at: f64, from: &'static str, to: &'static str, reason: &'static str) -> Transition {
+    Transition { at, from, to, reason }
+}
+
 /// A minute of some flows that share 4, 1 and 4 Mbit/s.
 pub(crate) fn timeline(flows: usize, seed: u64) -> Timeline {
     let spans = 60_000 / SPAN_MS as usize;
@@ -101,6 +105,13 @@ pub(crate) fn timeline(flows: usize, seed: u64) -> Timeline {
                 (21.5, "hold"),
                 (24.0, "increase"),
             ],
+            transitions: vec![
+                change(3.0, "startup", "increase", "queue grows"),
+                change(20.0, "increase", "decrease", "overuse"),
+                change(21.5, "decrease", "hold", "drained"),
+                change(24.0, "hold", "increase", "normal"),
+            ],
+            classes: vec![(2.0, "clean"), (45.0, "policed")],
             frames: (0..1800).filter(|number| !(606..618).contains(number)).map(frame).collect(),
             freezes: vec![(20.2, 20.6), (45.0, 45.3)],
         }
@@ -147,7 +158,7 @@ pub(crate) fn group(estimator: &str, seeds: RangeInclusive<u64>) -> Group {
     let case = Case {
         scenario: "made-up".to_owned(),
         estimator: estimator.to_owned(),
-        scene: None,
+        scene: proto::scene::Scene::default(),
         set: String::new(),
     };
     let range = Seeds::new(*seeds.start(), *seeds.end()).expect("a good range");

@@ -3,8 +3,11 @@
 //! In: [`Group`]s, each a scenario with an estimator played with some seeds. Out: [`Row`]s (one JSON object each),
 //! text tables, verdicts of one estimator against another, and one page of HTML that stands alone. Pure: no files.
 
+pub mod bars;
 pub mod compare;
+pub mod goals;
 pub mod log;
+pub mod markdown;
 #[cfg(feature = "cli")]
 pub mod page;
 #[cfg(feature = "cli")]
@@ -17,10 +20,15 @@ pub(crate) mod made_up;
 
 pub use row::Row;
 
+use proto::scene::Scene;
+
 use crate::metrics::Metrics;
 use crate::run::RunResult;
 use crate::sweep::Seeds;
 use crate::timeline::Timeline;
+
+/// What a scene begins with among what was set, where a run's name has one.
+pub const SCENE_KEY: &str = "scene=";
 
 /// What was played with each seed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,22 +37,28 @@ pub struct Case {
     pub scenario: String,
     /// The estimator's name.
     pub estimator: String,
-    /// The scene that tunes the estimator, if one was named.
-    pub scene: Option<String>,
+    /// The scene that estimators go by, if they do.
+    pub scene: Scene,
     /// What was set by hand, as `key=value,…`; empty for nothing.
     pub set: String,
 }
 
 impl Case {
-    /// The scenario with what was set in it, as tables and headings name it.
+    /// The scenario with its scene, unless that is the default, and with what was set in it, as tables and headings name
+    /// it.
     pub fn title(&self) -> String {
-        if self.set.is_empty() { self.scenario.clone() } else { format!("{} {}", self.scenario, self.set) }
+        let scene = (self.scene != Scene::default()).then(|| format!(" ({})", self.scene));
+        let set = (!self.set.is_empty()).then(|| format!(" {}", self.set));
+        [Some(self.scenario.clone()), scene, set].into_iter().flatten().collect()
     }
 
     /// What `sim replay` takes to play a seed of it again.
     pub fn replay(&self, seed: u64) -> String {
-        let set = if self.set.is_empty() { String::new() } else { format!("/{}", self.set) };
-        format!("{}/{}/{seed}{set}", self.scenario, self.estimator)
+        let scene = (self.scene != Scene::default()).then(|| format!("{SCENE_KEY}{}", self.scene));
+        let set = (!self.set.is_empty()).then(|| self.set.clone());
+        let values: Vec<String> = scene.into_iter().chain(set).collect();
+        let slash = if values.is_empty() { "" } else { "/" };
+        format!("{}/{}/{seed}{slash}{}", self.scenario, self.estimator, values.join(","))
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use proto::scene::Scene;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -68,7 +69,7 @@ impl Serialize for Row {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("scenario", scenario)?;
         map.serialize_entry("estimator", estimator)?;
-        map.serialize_entry("scene", scene)?;
+        map.serialize_entry("scene", scene.name())?;
         map.serialize_entry("seeds", &self.seeds)?;
         for (metric, summary) in METRICS.iter().zip(&self.summaries) {
             map.serialize_entry(metric.name, &rounded(summary.mean))?;
@@ -113,7 +114,7 @@ impl<'de> Visitor<'de> for RowVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row, A::Error> {
         let missing = serde::de::Error::missing_field;
         let (mut scenario, mut estimator, mut seeds) = (None, None, None);
-        let (mut scene, mut set) = (None::<String>, None::<String>);
+        let (mut scene, mut set) = (Scene::default(), None::<String>);
         let (mut runs, mut packets, mut violations) = (0, 0, 0);
         let mut summaries = [Summary::default(); METRICS.len()];
         while let Some(key) = map.next_key::<String>()? {
@@ -121,7 +122,11 @@ impl<'de> Visitor<'de> for RowVisitor {
             match key.as_str() {
                 "scenario" => scenario = Some(map.next_value()?),
                 "estimator" => estimator = Some(map.next_value()?),
-                "scene" => scene = map.next_value()?,
+                "scene" => {
+                    let name = map.next_value::<Option<String>>()?;
+                    let parsed = name.map(|name| name.parse()).transpose();
+                    scene = parsed.map_err(serde::de::Error::custom)?.unwrap_or_default();
+                }
                 "seeds" => seeds = Some(map.next_value()?),
                 "set" => set = map.next_value()?,
                 "runs" => runs = map.next_value()?,
@@ -199,7 +204,8 @@ mod tests {
     fn what_has_no_meaning_is_null_and_seeds_are_text() {
         let row = serde_json::to_value(Row::of(&made_up::group("gcc", 1..=3))).unwrap();
         assert_eq!(row["seeds"], "1..3");
-        for name in ["scene", "tcp_share", "tcp_share_worst", "set"] {
+        assert_eq!(row["scene"], "pk", "the default");
+        for name in ["tcp_share", "tcp_share_worst", "set"] {
             assert!(row[name].is_null(), "{name}: {}", row[name]);
         }
         assert!(row["util"].as_f64().unwrap() > row["util_worst"].as_f64().unwrap());
@@ -210,7 +216,7 @@ mod tests {
     fn rows_read_back() {
         let mut group = made_up::group("gcc", 1..=3);
         group.case.set = "rate=2000k".to_owned();
-        group.case.scene = Some("pk".to_owned());
+        group.case.scene = Scene::Game;
         let json = serde_json::to_string(&Row::of(&group)).unwrap();
         let row: Row = serde_json::from_str(&json).unwrap();
         assert_eq!(serde_json::to_string(&row).unwrap(), json);

@@ -7,12 +7,12 @@ use proto::units::Bitrate;
 use super::{ClientPlan, LayoutPlan, RoomPlan, VideoPlan, access};
 use crate::link::LinkPlan;
 use crate::link::plan::{GilbertElliott, Loss, Rate};
-use crate::scenario::{LinkIndex, MicrophonePlan, Scenario, Way};
+use crate::scenario::{CrossPlan, LinkIndex, MicrophonePlan, Scenario, Way};
 
 /// How long a room of the catalog goes on.
 const DURATION: Duration = Duration::from_secs(60);
 
-/// Those who watch one publisher over one link.
+/// Those who watch one publisher, each over a link of the same kind.
 const WATCHERS: usize = 9;
 
 /// The rooms, in the order of tables; [`tiers`] makes more of plain scenarios.
@@ -69,39 +69,69 @@ pub(super) fn chorus() -> RoomPlan {
     room
 }
 
-/// One who sends three layers, and nine who watch over one link: `down` to them, `up` back.
+/// One who sends three layers, and nine who watch, each over a path of its own: `down` to it, `up` back.
 ///
 /// Three watch in each size, so that all layers are wanted at once.
-pub fn tiers(name: &str, up: LinkPlan, down: LinkPlan, duration: Duration) -> RoomPlan {
-    let about = "one publisher of three layers, nine who watch over one link, three in each size";
+pub fn tiers(name: &str, up: &LinkPlan, down: &LinkPlan, duration: Duration) -> RoomPlan {
+    let about =
+        "one publisher of three layers, nine who watch over a path of this kind each, three in each size";
     let mut room = RoomPlan::new(name, about, duration);
-    let (back, forth) = (room.add_link("bottleneck up", up), room.add_link("bottleneck down", down));
+    let ways: Vec<Way> = (0..WATCHERS)
+        .map(|watcher| {
+            let back = room.add_link(&format!("watcher {watcher} up"), up.clone());
+            let forth = room.add_link(&format!("watcher {watcher} down"), down.clone());
+            Way { forward: vec![back], backward: vec![forth] }
+        })
+        .collect();
     room = room.person(ClientPlan::talker("publisher", 0).showing(LayoutPlan::Nothing));
-    for watcher in 0..WATCHERS {
+    for (watcher, way) in ways.into_iter().enumerate() {
         let (width, height) = [(1280, 720), (640, 360), (320, 180)][watcher % 3];
         let client = ClientPlan::viewer(&format!("watcher {watcher}"), 1);
-        let way = Way { forward: vec![back], backward: vec![forth] };
         room = room.person_on(client.showing(LayoutPlan::Everybody(width, height)), way);
     }
     room
 }
 
-/// [`tiers`] over the links of a plain scenario's first flow, joined to one bottleneck each way: the first link that the
-/// scenario calls one, and the first of the way back.
+/// The links to the watchers of a room of [`tiers`].
+pub fn tier_links() -> impl Iterator<Item = LinkIndex> {
+    (0..WATCHERS).map(|watcher| LinkIndex(2 * watcher + 1))
+}
+
+/// [`tiers`] over links as those of a plain scenario's first flow: the first link that the scenario calls a bottleneck,
+/// and the first of the way back. Constant traffic of others takes its part of the bottleneck's rate.
 pub fn of_scenario(scenario: &Scenario) -> RoomPlan {
     let way = scenario.flows.first().map(|flow| flow.way.clone()).unwrap_or_default();
     let bottleneck = way.forward.iter().find(|link| scenario.bottlenecks.contains(link));
     let link = |index: Option<&LinkIndex>| {
         index.and_then(|link| scenario.links.get(link.0)).map(|(_, plan)| plan.clone()).unwrap_or_default()
     };
-    let (up, down) = (link(way.backward.first()), link(bottleneck));
-    let mut room = tiers(&scenario.name, up, down, scenario.duration);
+    let (up, mut down) = (link(way.backward.first()), link(bottleneck));
+    for cross in &scenario.cross {
+        if let CrossPlan::Constant { links, rates } = cross
+            && bottleneck.is_some_and(|link| links.contains(link))
+        {
+            down.rate = less(&down.rate, rates);
+        }
+    }
+    let mut room = tiers(&scenario.name, &up, &down, scenario.duration);
     for (at, changed, plan) in &scenario.changes {
         if Some(changed) == bottleneck {
-            room.changes.push((*at, LinkIndex(1), plan.clone()));
+            room.changes.extend(tier_links().map(|link| (*at, link, plan.clone())));
         }
     }
     room
+}
+
+/// What others leave of a constant rate; other rates stay as they are.
+fn less(rate: &Rate, others: &[(Duration, Bitrate)]) -> Rate {
+    match rate {
+        Rate::Constant(all) => {
+            Rate::Steps(others.iter().map(|(at, taken)| (*at, all.saturating_sub(*taken))).collect())
+        }
+        Rate::Unlimited | Rate::Steps(_) | Rate::Wifi(_) | Rate::Lte(_) | Rate::Opportunities(_) => {
+            rate.clone()
+        }
+    }
 }
 
 /// Losses in bursts of three packets, `share` of all.

@@ -49,6 +49,9 @@ const MISSING_MAX: usize = 1_024;
 /// a check may have been lost).
 const CONSENT: Duration = Duration::from_secs(9);
 
+/// How long a packet may wait in the SFU's pacer: what comes out of order waits behind what came before it.
+const PACED_MAX: Duration = Duration::from_millis(500);
+
 /// Serial numbers of a stream that are remembered as received.
 const RECEIVED_MAX: usize = 4_096;
 
@@ -203,7 +206,7 @@ impl SlotStream {
         let highest = self.highest;
         self.highest = highest.max(seq);
         if let Some(segment) = known {
-            return segment.handle_packet(stamp.serial, received);
+            return segment.handle_packet(now, stamp.serial, received);
         }
         let is_first = self.segments.is_empty();
         if self.segments.len() == SEGMENTS_MAX {
@@ -224,6 +227,7 @@ impl SlotStream {
 impl Segment {
     fn handle_packet(
         &mut self,
+        now: Instant,
         serial: u32,
         received: &[Option<(u32, Instant)>],
     ) -> Result<(), (&'static str, &'static str)> {
@@ -231,19 +235,20 @@ impl Segment {
             let was_missing = self.missing.remove(&serial);
             return if was_missing { Ok(()) } else { Err(("nothing-twice", "it was sent before")) };
         }
-        let mut result = Ok(());
-        for skipped in self.highest + 1..serial {
-            let place = received.get(skipped as usize % RECEIVED_MAX).copied().flatten();
-            if place.is_some_and(|(serial, at)| serial == skipped && at > self.since) {
-                result = Err(("nothing-swallowed", "the SFU had one before it"));
-            }
-            self.missing.insert(skipped);
-        }
+        self.missing.extend(self.highest + 1..serial);
         while self.missing.len() > MISSING_MAX {
             self.missing.pop_first();
         }
         self.highest = serial;
-        result
+        let swallowed = self.missing.iter().copied().find(|missing| {
+            let place = received.get(*missing as usize % RECEIVED_MAX).copied().flatten();
+            place.is_some_and(|(serial, at)| {
+                serial == *missing && at > self.since && now.since(at) > PACED_MAX
+            })
+        });
+        let Some(swallowed) = swallowed else { return Ok(()) };
+        self.missing.remove(&swallowed);
+        Err(("nothing-swallowed", "the SFU had one before it"))
     }
 }
 
@@ -332,8 +337,9 @@ mod tests {
         for &serial in received {
             has[serial as usize] = Some((serial, Instant::from_millis(1)));
         }
-        let results = packets.iter().map(|&(seq, layer, serial, key)| {
-            slot.handle_packet(Instant::ZERO, (seq, &stamp(layer, serial, key)), Content::Picture, &has)
+        let results = packets.iter().enumerate().map(|(place, &(seq, layer, serial, key))| {
+            let now = Instant::from_millis(place as u64 * 600);
+            slot.handle_packet(now, (seq, &stamp(layer, serial, key)), Content::Picture, &has)
         });
         results.filter_map(|result| result.err().map(|(rule, _)| rule)).collect()
     }

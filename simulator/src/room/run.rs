@@ -9,7 +9,7 @@ use proto::ids::RoomName;
 use proto::seed::Seed;
 use proto::signal::Source;
 use proto::time::Instant;
-use sfu::worker::Grant;
+use sfu::worker::{DownlinkSettings, Grant};
 
 use super::checker::{MOVING, RoomChecker};
 use super::tally::Tallies;
@@ -57,14 +57,27 @@ impl<O: Observer> Observer for Watch<'_, O> {
     }
 }
 
-/// Plays a room with one seed; `estimator` makes each publisher's, or none if it is to send all that it has.
-///
-/// When the plan's time is over, all links become fast and faultless and keep their delay. Five seconds later every
-/// picture that is shown must move.
+/// Plays a room with one seed; `estimator` makes each publisher's, or none if it is to send all that it has. The SFU's
+/// downlinks have the product's own: see [`run_room_with`].
 pub fn run_room<O: Observer>(
     plan: &RoomPlan,
     seed: u64,
+    estimator: impl FnMut(&PersonPlan) -> Option<Box<dyn Estimator>>,
+    observer: &mut O,
+) -> RoomResult {
+    run_room_with(plan, seed, estimator, DownlinkSettings::default(), observer)
+}
+
+/// Plays a room with one seed; `estimator` makes each publisher's, or none if it is to send all that it has, and
+/// `downlink` says what the SFU's are.
+///
+/// When the plan's time is over, all links become fast and faultless and keep their delay. Five seconds later every
+/// picture that is shown must move.
+pub fn run_room_with<O: Observer>(
+    plan: &RoomPlan,
+    seed: u64,
     mut estimator: impl FnMut(&PersonPlan) -> Option<Box<dyn Estimator>>,
+    downlink: DownlinkSettings,
     observer: &mut O,
 ) -> RoomResult {
     let seed = Seed::from_number(seed);
@@ -83,7 +96,7 @@ pub fn run_room<O: Observer>(
         identities.map(|(number, identity)| (identity, node(number).0 as u16)).collect();
     let directory: Directory = Arc::new(directory);
     let grants = plan.people.iter().enumerate().map(|(number, person)| (node(number), grant(person)));
-    world.add_node(Box::new(WorkerNode::new(&seed, grants.collect())));
+    world.add_node(Box::new(WorkerNode::new(&seed, grants.collect(), downlink)));
     for (number, person) in plan.people.iter().enumerate() {
         let (ids, directory) = ((node(number), SERVER), Arc::clone(&directory));
         let client = ClientNode::new(ids, person.client.clone(), directory, estimator(person), &seed);

@@ -83,9 +83,12 @@ impl Tallies {
             | Fact::FrameShown { .. }
             | Fact::Froze { .. }
             | Fact::LayerSwitched { .. } => self.pictures.entry(fact.flow()).or_default(),
-            Fact::Target { .. } | Fact::FrameSent { .. } | Fact::Violated { .. } | Fact::Computed { .. } => {
-                return;
-            }
+            Fact::Target { .. }
+            | Fact::Phase { .. }
+            | Fact::PathClass { .. }
+            | Fact::FrameSent { .. }
+            | Fact::Violated { .. }
+            | Fact::Computed { .. } => return,
         };
         match fact {
             Fact::FrameComplete { repaired, .. } => tally.repaired += u64::from(*repaired),
@@ -102,7 +105,12 @@ impl Tallies {
                 tally.frozen += *length;
             }
             Fact::LayerSwitched { from, to, .. } => tally.switches.push((now, *from, *to)),
-            Fact::Target { .. } | Fact::FrameSent { .. } | Fact::Violated { .. } | Fact::Computed { .. } => {}
+            Fact::Target { .. }
+            | Fact::Phase { .. }
+            | Fact::PathClass { .. }
+            | Fact::FrameSent { .. }
+            | Fact::Violated { .. }
+            | Fact::Computed { .. } => {}
         }
     }
 }

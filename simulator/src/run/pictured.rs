@@ -9,9 +9,10 @@ use proto::time::Instant;
 use super::cause_of;
 use crate::metrics::meter::{SPAN, span_of};
 use crate::node::Fact;
+use crate::node::worker::flow_down;
 use crate::packet::{LinkId, NodeId, Packet, Payload};
-use crate::room::{Person, RoomPlan};
-use crate::timeline::{FlowTimeline, Timeline};
+use crate::room::{Person, RoomPlan, SERVER};
+use crate::timeline::{FlowTimeline, Timeline, Transition};
 use crate::world::{Event, Observer};
 
 /// See the module's description.
@@ -61,6 +62,13 @@ impl Pictured {
         self.timeline
     }
 
+    /// Whom a fact is about: what the SFU's congestion control towards somebody does is told of who receives.
+    fn person_of(&mut self, node: NodeId, fact: &Fact) -> Option<&mut FlowTimeline> {
+        let mut people = (0..self.timeline.flows.len()).map(|number| Person(number).node());
+        let receiver = people.find(|person| node == SERVER && flow_down(*person) == fact.flow());
+        self.person(receiver.unwrap_or(node))
+    }
+
     fn person(&mut self, node: NodeId) -> Option<&mut FlowTimeline> {
         let number = (0..self.timeline.flows.len()).find(|number| Person(*number).node() == node)?;
         self.timeline.flows.get_mut(number)
@@ -69,7 +77,7 @@ impl Pictured {
     fn handle_fact(&mut self, now: Instant, node: NodeId, fact: &Fact) {
         let seconds = now.as_nanos() as f64 / 1e9;
         let span = span_of(now);
-        let Some(person) = self.person(node) else { return };
+        let Some(person) = self.person_of(node, fact) else { return };
         match fact {
             Fact::Target { rate, state, .. } => {
                 person.target[span] = rate.as_bps() as f64 / 1e6;
@@ -77,6 +85,10 @@ impl Pictured {
                     person.states.push((seconds, state));
                 }
             }
+            Fact::Phase { from, to, reason, .. } => {
+                person.transitions.push(Transition { at: seconds, from, to, reason });
+            }
+            Fact::PathClass { class, .. } => person.classes.push((seconds, class.name())),
             Fact::FrameShown { delay, .. } => person.frames.push((seconds, delay.as_secs_f64() * 1e3)),
             Fact::Froze { length, .. } => person.freezes.push((seconds - length.as_secs_f64(), seconds)),
             Fact::FrameSent { .. }
@@ -91,7 +103,7 @@ impl Pictured {
     /// A lost packet is shown at the person whom it came from or went to.
     fn handle_dropped(&mut self, now: Instant, packet: &Packet, cause: usize) {
         let span = span_of(now);
-        let node = if packet.from == crate::room::SERVER { packet.to } else { packet.from };
+        let node = if packet.from == SERVER { packet.to } else { packet.from };
         let Some(person) = self.person(node) else { return };
         let lost = match cause {
             0 => &mut person.lost_random,

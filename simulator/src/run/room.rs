@@ -1,14 +1,18 @@
 //! Plays a room and tells how good it was.
 //!
-//! The estimator is that of the publishers' uplinks, as browsers have one; towards viewers the SFU's own decides, and
-//! so far it has none.
+//! The estimator is that of the SFU's downlinks, one for each viewer. In a room of the catalog publishers' uplinks have
+//! it, too, as browsers have one; where a scenario is played with tiers, the publisher's uplink is known and ample, so
+//! that only downlinks are compared.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto::seed::Seed;
 use proto::time::Instant;
 
 use super::pictured::Pictured;
+use super::tiers;
+use super::tiers::Tiers;
 use super::{RunError, RunOptions, RunResult};
 use crate::baseline::{self, Setup};
 use crate::link::DropCause;
@@ -16,12 +20,14 @@ use crate::metrics::Metrics;
 use crate::metrics::meter::{percentile, share};
 use crate::node::Fact;
 use crate::packet::{LinkId, Packet, Payload};
+use crate::report::goals::OURS;
 use crate::report::log::EventLog;
-use crate::room::{PersonPlan, RoomPlan, run_room};
+use crate::room::{PersonPlan, RoomPlan, run_room_with, tier_links};
 use crate::scenario::Scenario;
 use crate::world::{Event, Observer};
 use cc::RateLimits;
 use proto::units::{Bitrate, DataSize};
+use sfu::worker::{DownlinkSettings, EstimatorChoice};
 
 /// What a publisher's estimator may choose: browsers start at 300 kbit/s; three layers take less than 4 Mbit/s.
 const LIMITS: RateLimits =
@@ -38,8 +44,12 @@ pub(super) fn play(
     log: Option<EventLog>,
 ) -> Result<(RunResult, Vec<String>), RunError> {
     let seed = Seed::from_number(options.seed);
+    let bottleneck =
+        scenario.bottlenecks.first().map(|_| LinkId(tier_links().next().map_or(0, |link| link.0)));
+    let uplinks = if bottleneck.is_some() { KNOWN } else { options.estimator.as_str() };
     let setup = |person: &PersonPlan| Setup {
         limits: LIMITS,
+        scene: options.scene,
         weight: 1.0,
         share: vec![(Duration::ZERO, uplink(plan, person))],
         seed: seed.fork(&format!("estimator {}", person.client.identity)),
@@ -48,11 +58,11 @@ pub(super) fn play(
     for person in &plan.people {
         baseline::make(&options.estimator, &setup(person))?; // a name that is unknown is said before anything runs
     }
-    let bottleneck = scenario.bottlenecks.first().map(|_| LinkId(TIERS_DOWN));
     let mut meter = RoomMeter::new(scenario, plan, bottleneck, log);
     meter.pictured = options.record.then(|| Pictured::new(plan, bottleneck));
-    let estimator = |person: &PersonPlan| baseline::make(&options.estimator, &setup(person)).ok();
-    let result = run_room(plan, options.seed, estimator, &mut meter);
+    let estimator = |person: &PersonPlan| baseline::make(uplinks, &setup(person)).ok();
+    let downlink = downlink(plan, options, bottleneck);
+    let result = run_room_with(plan, options.seed, estimator, downlink, &mut meter);
     let metrics = meter.metrics(plan);
     let log = meter.log.map(EventLog::into_lines).unwrap_or_default();
     let result = RunResult {
@@ -65,8 +75,30 @@ pub(super) fn play(
     Ok((result, log))
 }
 
-/// The link to the viewers in a room made of a plain scenario (see [`crate::room::tiers`]).
-const TIERS_DOWN: usize = 1;
+/// Who decides for an uplink that is known.
+const KNOWN: &str = "oracle";
+
+/// Who decides how much viewers are sent: ours as the product has it, or another in its place.
+fn downlink(plan: &RoomPlan, options: &RunOptions, bottleneck: Option<LinkId>) -> DownlinkSettings {
+    let settings = DownlinkSettings { scene: options.scene, ..DownlinkSettings::default() };
+    if options.estimator == OURS {
+        return settings;
+    }
+    let setup = Setup {
+        limits: settings.limits,
+        scene: options.scene,
+        weight: 1.0,
+        share: bottleneck.map(|link| tiers::shares(plan, link)).unwrap_or_default(),
+        seed: Seed::from_number(options.seed),
+        epoch: options.epoch,
+    };
+    let name = options.estimator.clone();
+    let make = move |seed: &Seed| {
+        let setup = Setup { seed: seed.clone(), ..setup.clone() };
+        baseline::make(&name, &setup).expect("it was made before anything ran")
+    };
+    DownlinkSettings { estimator: EstimatorChoice::Custom(Arc::new(make)), ..settings }
+}
 
 /// What a person's uplink carries at the beginning.
 fn uplink(plan: &RoomPlan, person: &PersonPlan) -> Bitrate {
@@ -92,6 +124,7 @@ struct RoomMeter {
     switches: u64,
     log: Option<EventLog>,
     pictured: Option<Pictured>,
+    tiers: Option<Tiers>,
 }
 
 impl RoomMeter {
@@ -101,7 +134,9 @@ impl RoomMeter {
             begin: Instant::ZERO + scenario.warm_up,
             end: Instant::ZERO + plan.duration,
             bottleneck,
-            capacity: capacity.and_then(|(_, link)| link.capacity(scenario.warm_up, plan.duration)),
+            capacity: capacity
+                .and_then(|(_, link)| link.capacity(scenario.warm_up, plan.duration))
+                .map(|one| one * tier_links().count() as u64),
             passed: DataSize::ZERO,
             waits: Vec::new(),
             sent: 0,
@@ -111,6 +146,7 @@ impl RoomMeter {
             switches: 0,
             log,
             pictured: None,
+            tiers: bottleneck.and_then(|link| Tiers::new(plan, link, scenario.warm_up)),
         }
     }
 
@@ -121,7 +157,7 @@ impl RoomMeter {
     }
 
     fn handle_passed(&mut self, link: LinkId, packet: &Packet, queued: Duration) {
-        if self.bottleneck == Some(link) {
+        if self.bottleneck.is_some() && tier_links().any(|tier| tier.0 == link.0) {
             self.passed += packet.size;
             self.waits.push(queued);
         }
@@ -133,6 +169,8 @@ impl RoomMeter {
             Fact::Froze { length, .. } => self.frozen += *length,
             Fact::LayerSwitched { .. } => self.switches += 1,
             Fact::Target { .. }
+            | Fact::Phase { .. }
+            | Fact::PathClass { .. }
             | Fact::FrameSent { .. }
             | Fact::FrameComplete { .. }
             | Fact::FrameLost { .. }
@@ -149,6 +187,7 @@ impl RoomMeter {
         let lost = |cause: usize| share(self.lost[cause] as f64, self.sent as f64);
         let shown: usize =
             (0..plan.people.len()).map(|person| plan.pictures_shown(person, plan.duration / 2)).sum();
+        let layers = self.tiers.as_ref().map(Tiers::metrics).unwrap_or_default();
         let minutes = self.end.since(self.begin).as_secs_f64() / 60.0 * shown as f64;
         Metrics {
             util: self.capacity.and_then(|all| share(self.passed.as_bytes() as f64, all.as_bytes() as f64)),
@@ -162,6 +201,10 @@ impl RoomMeter {
             frame_p95_ms: percentile(&self.ages, 0.95).map(ms),
             stall_s_per_min: share(self.frozen.as_secs_f64(), minutes),
             switches_per_min: share(self.switches as f64, minutes),
+            right_tier_share: layers.right,
+            own_freeze_s_per_min: layers.own_freeze_s_per_min,
+            padding_share: layers.padding,
+            padding_satisfied_share: layers.padding_satisfied,
             ..Metrics::default()
         }
     }
@@ -174,6 +217,9 @@ impl Observer for RoomMeter {
         }
         if let Some(pictured) = &mut self.pictured {
             pictured.observe(now, event);
+        }
+        if let Some(tiers) = &mut self.tiers {
+            tiers.observe(now, event);
         }
         if now < self.begin || now >= self.end {
             return;

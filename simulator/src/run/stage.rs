@@ -9,6 +9,7 @@ use proto::units::{Bitrate, DataSize};
 use super::others::{self, Place};
 use super::{RunError, RunOptions, Watch, share};
 use crate::baseline::{self, Setup};
+use crate::checker::Asked;
 use crate::link::LinkPlan;
 use crate::link::plan::{Depth, Loss, Queue, Rate};
 use crate::media::playout::Decoding;
@@ -16,6 +17,7 @@ use crate::metrics::capacity::Capacity;
 use crate::node::receiver::{Receiver, ReceiverSetup};
 use crate::node::sender::{Sender, SenderSetup};
 use crate::packet::{FlowId, LinkId, NodeId};
+use crate::report::goals::OURS;
 use crate::scenario::{CrossPlan, LinkIndex, Scenario, Way};
 use crate::world::World;
 
@@ -45,6 +47,7 @@ pub(super) fn set(scenario: &Scenario, options: &RunOptions, watch: Watch) -> Re
         let (flow, own) = (FlowId(number as u32), seed.fork(&format!("flow {number}")));
         let setup = Setup {
             limits: plan.limits,
+            scene: options.scene,
             weight: plan.weight,
             share,
             seed: own.fork("estimator"),
@@ -91,8 +94,23 @@ fn heal(world: &mut World<Watch>, scenario: &Scenario) {
     }
 }
 
-/// Half of what media flows can use of the healed bottlenecks.
-pub(super) fn healed_rate(scenario: &Scenario) -> Bitrate {
+/// What is asked of an estimator when the network has healed.
+pub(super) fn asked(scenario: &Scenario, estimator: &str) -> Asked {
+    if !baseline::adapts(estimator) {
+        return Asked::Pictures;
+    }
+    let carried = healed_rate(scenario);
+    let is_ceiled = scenario.links.iter().any(|(_, plan)| has_ceiling(plan));
+    if estimator == OURS && !is_ceiled { Asked::Nearly(carried) } else { Asked::Half(carried) }
+}
+
+/// What media flows can use of the healed network.
+/// Whether a link drops without much of a queue: what was learnt of it is tried anew only each half minute.
+fn has_ceiling(plan: &LinkPlan) -> bool {
+    plan.policer.is_some() || matches!(plan.queue, Queue::DropTail(Depth::Time(depth)) if depth < SHALLOW)
+}
+
+fn healed_rate(scenario: &Scenario) -> Bitrate {
     let mut after = Scenario { changes: Vec::new(), ..scenario.clone() };
     for (_, plan) in &mut after.links {
         *plan = healed(plan);
@@ -101,9 +119,12 @@ pub(super) fn healed_rate(scenario: &Scenario) -> Bitrate {
     after.cross.clear();
     let capacity = Capacity::of(&after, Duration::from_secs(1));
     let last = (end.as_secs() as usize).min(capacity.spans().saturating_sub(1));
-    let carried = capacity.links().iter().map(|link| DataSize::bytes(link.media[last])).sum::<DataSize>();
-    Bitrate::of(carried, Duration::from_secs(2)).unwrap_or_default()
+    let shares = (0..after.flows.len()).map(|flow| DataSize::bytes(capacity.share(flow, last)));
+    Bitrate::of(shares.sum(), Duration::from_secs(1)).unwrap_or_default()
 }
+
+/// A queue of less overflows before it is too long for a conversation.
+const SHALLOW: Duration = Duration::from_millis(60);
 
 /// A healed link's queue: deep enough for what an estimator overshoots by.
 const HEALED_QUEUE: Duration = Duration::from_secs(1);

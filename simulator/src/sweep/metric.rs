@@ -68,6 +68,14 @@ impl Metric {
         Summary { mean: Some(mean), worst: values.into_iter().reduce(|a, b| self.worse(a, b)) }
     }
 
+    /// Whether one value is worse than another, equal ones not.
+    pub fn is_worse(&self, a: f64, b: f64) -> bool {
+        match self.better {
+            Better::Higher => a < b,
+            Better::Lower => a > b,
+        }
+    }
+
     /// The worse of two values.
     pub fn worse(&self, a: f64, b: f64) -> f64 {
         match self.better {
@@ -136,10 +144,10 @@ macro_rules! metric {
 }
 
 /// How many of [`METRICS`], from the first on, tables show; the others are in rows only.
-pub(crate) const IN_TABLES: usize = 14;
+pub(crate) const IN_TABLES: usize = 19;
 
 /// Every metric, in the order of rows.
-pub const METRICS: [Metric; 27] = [
+pub const METRICS: [Metric; 31] = [
     metric!(
         util,
         "util",
@@ -178,7 +186,7 @@ pub const METRICS: [Metric; 27] = [
     ),
     metric!(tcp_share, "TCP share", Share, Higher, false, "TCP's part of the bottleneck's capacity"),
     metric!(converge_s, "converge", Seconds, Lower, true, "from a flow's start to 80 % of its share"),
-    metric!(recover_s, "recover", Seconds, Lower, true, "from a rise of the capacity to 80 % of it"),
+    metric!(recover_s, "recover", Seconds, Lower, true, "from a rise of what media may have to 80 % of it"),
     metric!(
         overshoot,
         "overshoot",
@@ -195,6 +203,39 @@ pub const METRICS: [Metric; 27] = [
         Lower,
         false,
         "CPU time of the estimator for each packet"
+    ),
+    metric!(
+        right_tier_share,
+        "right tier",
+        Share,
+        Higher,
+        true,
+        "time with the best layer that the capacity allows"
+    ),
+    metric!(switches_per_min, "switches", PerMinute, Lower, false, "layer switches of a receiver"),
+    metric!(
+        own_freeze_s_per_min,
+        "own freezes",
+        SecondsPerMinute,
+        Lower,
+        true,
+        "freezes after packets that found the queue full or exceeded a policer"
+    ),
+    metric!(
+        padding_satisfied_share,
+        "padding satisfied",
+        Percent,
+        Lower,
+        true,
+        "padding to viewers who have all that they want"
+    ),
+    metric!(
+        after_tcp_s,
+        "after TCP",
+        Seconds,
+        Lower,
+        true,
+        "from the end of TCP's transfer to 80 % of what media may have"
     ),
     metric!(media_share, "media share", Share, Higher, true, "media among own bytes delivered"),
     metric!(
@@ -229,7 +270,6 @@ pub const METRICS: [Metric; 27] = [
         "mean change of the target in 500 ms, over its mean"
     ),
     metric!(redundancy_share, "repair", Percent, Lower, false, "repair among own bytes sent"),
-    metric!(switches_per_min, "switches", PerMinute, Lower, false, "layer switches of a receiver"),
 ];
 
 #[cfg(test)]

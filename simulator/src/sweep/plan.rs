@@ -4,6 +4,7 @@
 //! title = "How deep must a buffer be?"          # of the report; the only other text is `about`
 //! scenarios = ["fixed-4m", "rfc8867-5.1"]       # from `sim list`
 //! estimators = ["gcc", "bbr"]                   # all that are built if left out
+//! scenes = ["game", "pk"]                       # for estimators that go by them; pk if left out
 //! seeds = "1..5"                                # or one number; 1..5 if left out
 //!
 //! [set]                                         # optional; every combination is played in every scenario
@@ -17,6 +18,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use proto::scene::Scene;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -44,6 +46,8 @@ pub struct Plan {
     pub scenarios: Vec<String>,
     /// Names of estimators; `None` for all that are built.
     pub estimators: Option<Vec<String>>,
+    /// The scenes, for estimators that go by them.
+    pub scenes: Vec<Scene>,
     /// The seeds.
     pub seeds: Seeds,
     /// Values to set, at least one set; it is empty if nothing is to be set.
@@ -69,6 +73,7 @@ struct Written {
     about: Option<String>,
     scenarios: Spanned<Vec<Spanned<String>>>,
     estimators: Option<Spanned<Vec<Spanned<String>>>>,
+    scenes: Option<Spanned<Vec<Spanned<String>>>>,
     seeds: Option<Seeds>,
     #[serde(default)]
     set: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
@@ -99,6 +104,9 @@ impl Written {
     fn resolve(self, check: &dyn Fn(Ask<'_>) -> Result<(), String>) -> Result<Plan, Fault> {
         let scenarios = names(self.scenarios, &|name| check(Ask::Scenario(name)))?;
         let estimators = self.estimators.map(|list| names(list, &|name| check(Ask::Estimator(name))));
+        let is_scene = |name: &str| name.parse::<Scene>().map(|_| ()).map_err(|error| error.to_string());
+        let scenes = self.scenes.map(|list| names(list, &is_scene)).transpose()?;
+        let scenes = scenes.map(|names| names.iter().filter_map(|name| name.parse().ok()).collect());
         let mut sets = vec![Set::default()];
         for (key, value) in self.set {
             let span = value.span();
@@ -123,7 +131,9 @@ impl Written {
             None => DEFAULT_SEEDS.parse().expect("a good range"),
         };
         let (title, about) = (self.title, self.about);
-        Ok(Plan { title, about, scenarios, estimators: estimators.transpose()?, seeds, sets })
+        let (estimators, scenes) =
+            (estimators.transpose()?, scenes.unwrap_or_else(|| vec![Scene::default()]));
+        Ok(Plan { title, about, scenarios, estimators, scenes, seeds, sets })
     }
 }
 

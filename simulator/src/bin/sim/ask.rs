@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use cc::RateLimits;
+use proto::scene::Scene;
 use proto::seed::Seed;
 use proto::units::Bitrate;
 use simulator::baseline::{self, Setup};
 use simulator::link::plan::Opportunities;
 use simulator::link::trace;
-use simulator::report::Case;
+use simulator::report::{Case, SCENE_KEY};
 use simulator::run::RunError;
 use simulator::scenario::{self, Scenario};
 use simulator::sweep::{Seeds, Set, nearest};
@@ -21,11 +22,14 @@ use crate::play::Job;
 /// The scenario that plays a recorded link.
 const TRACE: &str = "trace";
 
+/// What a trace begins with among what was set.
+const TRACE_KEY: &str = "trace=";
+
 /// The seed of what a trace of rates does not say: the same link for every run, whatever its own seed.
 const DISPERSION: u64 = 1;
 
-/// The scenes that estimators can be tuned for.
-const SCENES: [&str; 5] = ["game", "chorus", "pk", "chat", "watch"];
+/// The only estimator that goes by scenes: the others play the first one alone.
+const BY_SCENE: &str = "hybrid";
 
 /// Which scenarios with which estimators and seeds.
 #[derive(Debug, Clone, Default)]
@@ -34,8 +38,8 @@ pub(crate) struct Ask {
     pub(crate) scenarios: Vec<String>,
     /// Names of estimators.
     pub(crate) estimators: Vec<String>,
-    /// The scene, if one was named.
-    pub(crate) scene: Option<String>,
+    /// The scenes; the default one if there is none.
+    pub(crate) scenes: Vec<Scene>,
     /// The recorded link of the scenario [`TRACE`].
     pub(crate) trace: Option<PathBuf>,
     /// What to set; each is played.
@@ -43,7 +47,7 @@ pub(crate) struct Ask {
 }
 
 impl Ask {
-    /// A job for each scenario, set and estimator, in this order.
+    /// A job for each scenario, set, estimator and scene, in this order.
     pub(crate) fn jobs(&self, seeds: Seeds, record: bool) -> Result<Vec<Job>> {
         let none = [Set::default()];
         let sets = if self.sets.is_empty() { &none[..] } else { &self.sets };
@@ -54,36 +58,61 @@ impl Ask {
                 set.apply(&mut scenario)?;
                 let set = shown(set, self.trace.as_deref().filter(|_| name == TRACE));
                 for estimator in &self.estimators {
-                    let case = Case {
+                    let scenes = self.scenes_of(estimator);
+                    let case = |scene| Case {
                         scenario: name.clone(),
                         estimator: estimator.clone(),
-                        scene: self.scene.clone(),
+                        scene,
                         set: set.clone(),
                     };
-                    jobs.push(Job { case, scenario: scenario.clone(), seeds, record });
+                    let job = |case| Job { case, scenario: scenario.clone(), seeds, record };
+                    jobs.extend(scenes.map(case).map(job));
                 }
             }
         }
         Ok(jobs)
     }
+
+    /// The scenes in which an estimator is played.
+    fn scenes_of(&self, estimator: &str) -> impl Iterator<Item = Scene> {
+        let first = self.scenes.first().copied().unwrap_or_default();
+        let more = if estimator == BY_SCENE { self.scenes.get(1..).unwrap_or_default() } else { &[] };
+        std::iter::once(first).chain(more.iter().copied())
+    }
 }
 
 /// What was set, the trace included.
 fn shown(set: &Set, trace: Option<&Path>) -> String {
-    let trace = trace.map(|file| format!("trace={}", file.display()));
+    let trace = trace.map(|file| format!("{TRACE_KEY}{}", file.display()));
     let set = (!set.is_empty()).then(|| set.to_string());
     trace.into_iter().chain(set).collect::<Vec<_>>().join(",")
 }
 
-/// What to set and which trace, of a text as [`shown`] makes it.
-pub(crate) fn parse_set(text: &str) -> Result<(Set, Option<PathBuf>)> {
-    match text.strip_prefix("trace=") {
-        None => Ok((text.parse()?, None)),
-        Some(rest) => {
-            let (file, set) = rest.split_once(',').unwrap_or((rest, ""));
-            Ok((set.parse()?, Some(file.into())))
-        }
+/// What a run's name ends with, as [`shown`] and [`Case::replay`] make it.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Shown {
+    /// The scene.
+    pub(crate) scene: Scene,
+    /// The recorded link.
+    pub(crate) trace: Option<PathBuf>,
+    /// What was set.
+    pub(crate) set: Set,
+}
+
+/// What to set, which trace and which scene.
+pub(crate) fn parse_set(text: &str) -> Result<Shown> {
+    let mut shown = Shown::default();
+    let mut left = text;
+    if let Some(rest) = left.strip_prefix(SCENE_KEY) {
+        let (scene, rest) = rest.split_once(',').unwrap_or((rest, ""));
+        (shown.scene, left) = (scene.parse()?, rest);
     }
+    if let Some(rest) = left.strip_prefix(TRACE_KEY) {
+        let (file, rest) = rest.split_once(',').unwrap_or((rest, ""));
+        (shown.trace, left) = (Some(file.into()), rest);
+    }
+    shown.set = left.parse()?;
+    Ok(shown)
 }
 
 /// The scenario of that name; that of recorded links needs a file.
@@ -136,6 +165,7 @@ fn make(name: &str) -> Result<(), RunError> {
     let rate = Bitrate::mbps(1);
     let setup = Setup {
         limits: RateLimits { min: rate, start: rate, max: rate },
+        scene: Scene::default(),
         weight: 1.0,
         share: Vec::new(),
         seed: Seed::from_number(0),
@@ -152,14 +182,6 @@ pub(crate) fn built() -> Vec<String> {
 /// Why an estimator is not in this build.
 pub(crate) fn missing(name: &str) -> Option<String> {
     make(name).err().map(|error| error.to_string())
-}
-
-/// Whether there is a scene of that name.
-pub(crate) fn check_scene(name: &str) -> Result<()> {
-    if !SCENES.contains(&name) {
-        bail!("no scene {name:?}{}; there are {}", nearest(name, SCENES), SCENES.join(", "));
-    }
-    Ok(())
 }
 
 /// The scenarios of the catalog in which estimators have something to do.
@@ -179,9 +201,13 @@ mod tests {
             [(None, "rate=2000k"), (Some(Path::new("a/b.down")), "trace=a/b.down,rate=2000k")]
         {
             assert_eq!(shown(&set, trace), text);
-            assert_eq!(parse_set(text).unwrap(), (set.clone(), trace.map(Path::to_owned)));
+            let shown = Shown { set: set.clone(), trace: trace.map(Path::to_owned), ..Shown::default() };
+            assert_eq!(parse_set(text).unwrap(), shown);
+            let game = Shown { scene: Scene::Game, ..shown };
+            assert_eq!(parse_set(&format!("scene=game,{text}")).unwrap(), game);
         }
-        assert_eq!(parse_set("trace=x").unwrap(), (Set::default(), Some("x".into())));
+        assert_eq!(parse_set("trace=x").unwrap(), Shown { trace: Some("x".into()), ..Shown::default() });
+        assert!(parse_set("scene=games").is_err());
         assert_eq!(shown(&Set::default(), None), "");
     }
 
@@ -191,10 +217,29 @@ mod tests {
         assert!(error.contains("did you mean fixed-4m"), "{error}");
         let error = check_estimator("goog").unwrap_err().to_string();
         assert!(error.contains("did you mean googcc") && error.contains("there are"), "{error}");
-        let error = check_scene("games").unwrap_err().to_string();
-        assert!(error.contains("did you mean game?"), "{error}");
-        assert!(
-            check_scene("pk").is_ok() && check_estimator("gcc").is_ok() && find("fixed-4m", None).is_ok()
-        );
+        assert!(check_estimator("gcc").is_ok() && find("fixed-4m", None).is_ok());
+    }
+
+    #[test]
+    fn only_who_goes_by_scenes_plays_more_than_the_first() {
+        let ask = |scenes: &[Scene]| Ask {
+            scenarios: vec!["startup".to_owned()],
+            estimators: vec!["hybrid".to_owned(), "gcc".to_owned()],
+            scenes: scenes.to_vec(),
+            ..Ask::default()
+        };
+        for (scenes, played) in [
+            (&[][..], &[("hybrid", Scene::Pk), ("gcc", Scene::Pk)][..]),
+            (&[Scene::Game], &[("hybrid", Scene::Game), ("gcc", Scene::Game)]),
+            (
+                &[Scene::Pk, Scene::Game],
+                &[("hybrid", Scene::Pk), ("hybrid", Scene::Game), ("gcc", Scene::Pk)],
+            ),
+        ] {
+            let jobs = ask(scenes).jobs(Seeds::one(1), false).unwrap();
+            let cases: Vec<_> =
+                jobs.iter().map(|job| (job.case.estimator.as_str(), job.case.scene)).collect();
+            assert_eq!(cases, played);
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use proto::scene::Scene;
 use simulator::report::Row;
 use simulator::report::compare::{Match, compare, matching};
 use simulator::sweep::{Seeds, Set};
@@ -23,6 +24,9 @@ pub(crate) struct Options {
     /// Only in these scenarios, for estimators; all of the catalog if left out
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     scenario: Vec<String>,
+    /// What estimators that know scenes are tuned for
+    #[arg(long, value_name = "NAME", default_value_t)]
+    scene: Scene,
     /// The seeds of estimators, both ends included
     #[arg(long, value_name = "A..B", default_value = "1..3")]
     seeds: Seeds,
@@ -57,6 +61,7 @@ fn run_estimators(options: &Options) -> Result<ExitCode> {
     let ask = Ask {
         scenarios: if options.scenario.is_empty() { ask::suitable() } else { options.scenario.clone() },
         estimators: vec![options.a.clone(), options.b.clone()],
+        scenes: vec![options.scene],
         sets: vec![options.set.clone()],
         ..Ask::default()
     };

@@ -8,6 +8,7 @@ mod ask;
 mod bench;
 mod clock;
 mod compare;
+mod cpu;
 mod list;
 mod output;
 mod play;

@@ -38,12 +38,23 @@ pub(crate) struct Words {
 impl Output {
     /// Plays jobs and writes what was asked for.
     pub(crate) fn play(&self, jobs: &[Job], words: Words) -> Result<ExitCode> {
+        self.play_and(jobs, words, |_| Ok(()))
+    }
+
+    /// The same, and shows something more.
+    pub(crate) fn play_and(
+        &self,
+        jobs: &[Job],
+        words: Words,
+        show: impl FnOnce(&Played) -> Result<()>,
+    ) -> Result<ExitCode> {
         self.check()?;
         let played = play(jobs, |group| if self.json { print_row(&Row::of(group)) } else { Ok(()) })?;
         let rows: Vec<Row> = played.groups.iter().map(Row::of).collect();
         for line in table::of_rows(&rows) {
             eprintln!("{line}");
         }
+        show(&played)?;
         if let Some(file) = &self.html {
             write_page(file, words, &played.groups)?;
         }
@@ -52,11 +63,15 @@ impl Output {
 
     /// Whether a page could be written: better told before an hour of runs than after it.
     fn check(&self) -> Result<()> {
-        let Some(file) = &self.html else { return Ok(()) };
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        ensure!(folder.is_dir(), "{}: there is no folder {}", file.display(), folder.display());
-        Ok(())
+        self.html.as_deref().map_or(Ok(()), check_folder)
     }
+}
+
+/// Whether there is a folder for a file.
+pub(crate) fn check_folder(file: &Path) -> Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    ensure!(folder.is_dir(), "{}: there is no folder {}", file.display(), folder.display());
+    Ok(())
 }
 
 /// The exit code: whether a rule was broken.
@@ -89,7 +104,7 @@ fn write_page(file: &Path, words: Words, groups: &[Group]) -> Result<()> {
 }
 
 /// The command that was given, as one would type it.
-fn command() -> String {
+pub(crate) fn command() -> String {
     let mut command = "sim".to_owned();
     for argument in std::env::args().skip(1) {
         let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=,:%+".contains(letter);

@@ -58,9 +58,10 @@ struct Collected {
 }
 
 /// The options of a run that decides nothing by clocks.
-pub(crate) fn options(estimator: &str, seed: u64, record: bool) -> RunOptions {
+pub(crate) fn options(case: &Case, seed: u64, record: bool) -> RunOptions {
     RunOptions {
-        estimator: estimator.to_owned(),
+        scene: case.scene,
+        estimator: case.estimator.clone(),
         seed,
         record,
         epoch: clock::epoch(),
@@ -110,7 +111,7 @@ pub(crate) fn play(jobs: &[Job], done: impl FnMut(&Group) -> Result<()> + Send) 
 }
 
 fn play_one(job: &Job, seed: u64, is_first: bool) -> Outcome {
-    let options = options(&job.case.estimator, seed, job.record && is_first);
+    let options = options(&job.case, seed, job.record && is_first);
     match catch_unwind(AssertUnwindSafe(|| run(&job.scenario, &options))) {
         Ok(Ok(result)) => Outcome::Over(Box::new(result)),
         Ok(Err(error)) => Outcome::Refused(error.to_string()),

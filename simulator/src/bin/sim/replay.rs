@@ -9,7 +9,7 @@ use simulator::report::log;
 use simulator::run::{run as play_run, run_logged};
 use simulator::sweep::Seeds;
 
-use crate::ask::{self, Ask};
+use crate::ask::{self, Ask, Shown};
 use crate::output::{BROKEN, print};
 use crate::play::{options as run_options, seconds};
 
@@ -31,7 +31,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let (ask, seed) = parse(&options.name)?;
     let job = ask.jobs(Seeds::one(seed), true)?.remove(0);
-    let result = play_run(&job.scenario, &run_options(&job.case.estimator, seed, true))?;
+    let result = play_run(&job.scenario, &run_options(&job.case, seed, true))?;
     print(&format!("{}: {} packets, trace {:016x}", options.name, result.packets, result.trace_hash))?;
     let Some(first) = result.violations.first() else {
         print("no rule was broken")?;
@@ -47,7 +47,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     print("")?;
     print(&format!("every event around {}:", seconds(first.at)))?;
     let times = first.at - BEFORE..=first.at + AFTER;
-    let (again, lines) = run_logged(&job.scenario, &run_options(&job.case.estimator, seed, false), times)?;
+    let (again, lines) = run_logged(&job.scenario, &run_options(&job.case, seed, false), times)?;
     lines.iter().try_for_each(|line| print(line))?;
     ensure!(
         again.trace_hash == result.trace_hash,
@@ -65,32 +65,42 @@ fn parse(name: &str) -> Result<(Ask, u64)> {
     let scenario = parts[..place - 1].join("/");
     let estimator = parts[place - 1].to_owned();
     let seed = parts[place].parse().with_context(form)?;
-    let (set, trace) = ask::parse_set(&parts[place + 1..].join("/"))?;
+    let Shown { scene, trace, set } = ask::parse_set(&parts[place + 1..].join("/"))?;
     ask::check_estimator(&estimator)?;
-    let ask =
-        Ask { scenarios: vec![scenario], estimators: vec![estimator], scene: None, trace, sets: vec![set] };
+    let ask = Ask {
+        scenarios: vec![scenario],
+        estimators: vec![estimator],
+        scenes: vec![scene],
+        trace,
+        sets: vec![set],
+    };
     Ok((ask, seed))
 }
 
 #[cfg(test)]
 mod tests {
+    use proto::scene::Scene;
     use simulator::report::Case;
 
     use super::*;
 
     #[test]
     fn a_run_is_found_by_what_a_violation_prints() {
-        for (set, trace) in
-            [("", None), ("rate=2000k", None), ("trace=/a/b.down,rate=2000k", Some("/a/b.down"))]
-        {
+        for (scene, set, trace) in [
+            (Scene::Pk, "", None),
+            (Scene::Game, "", None),
+            (Scene::Pk, "rate=2000k", None),
+            (Scene::Watch, "trace=/a/b.down,rate=2000k", Some("/a/b.down")),
+        ] {
             let case = Case {
                 scenario: "fixed-4m".to_owned(),
                 estimator: "gcc".to_owned(),
-                scene: None,
+                scene,
                 set: set.to_owned(),
             };
             let (ask, seed) = parse(&case.replay(7)).unwrap();
             assert_eq!((ask.scenarios, ask.estimators, seed), (vec![case.scenario], vec![case.estimator], 7));
+            assert_eq!(ask.scenes, [scene]);
             assert_eq!(ask.trace.as_deref(), trace.map(std::path::Path::new));
             assert_eq!(ask.sets[0].is_empty(), set.is_empty());
         }

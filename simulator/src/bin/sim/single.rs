@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
+use proto::scene::Scene;
+use simulator::report::log;
 use simulator::sweep::{Seeds, Set};
 
 use crate::ask::{self, Ask};
@@ -18,6 +20,9 @@ pub(crate) struct Options {
     /// The estimator's name
     #[arg(long, default_value = "gcc")]
     estimator: String,
+    /// What the estimator is tuned for: game, chorus, pk, chat, watch
+    #[arg(long, value_name = "NAME", default_value_t)]
+    scene: Scene,
     /// The seed
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -27,6 +32,9 @@ pub(crate) struct Options {
     /// The recorded link of the scenario `trace`
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Shows each change of the estimator's phase and of what it takes the path for
+    #[arg(long)]
+    phases: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -37,15 +45,19 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let ask = Ask {
         scenarios: vec![options.scenario.clone()],
         estimators: vec![options.estimator.clone()],
-        scene: None,
+        scenes: vec![options.scene],
         trace: options.trace.clone(),
         sets: vec![options.set.clone()],
     };
-    let jobs = ask.jobs(Seeds::one(options.seed), options.output.html.is_some())?;
+    let record = options.phases || options.output.html.is_some();
+    let jobs = ask.jobs(Seeds::one(options.seed), record)?;
     let mut words = Words {
         title: format!("{} with {}", options.scenario, options.estimator),
         about: String::new(),
-        parameters: vec![("seed".to_owned(), options.seed.to_string())],
+        parameters: vec![
+            ("seed".to_owned(), options.seed.to_string()),
+            ("scene".to_owned(), options.scene.to_string()),
+        ],
     };
     if let Some(job) = jobs.first() {
         words.about.clone_from(&job.scenario.about);
@@ -54,5 +66,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             words.parameters.push(("set".to_owned(), job.case.set.clone()));
         }
     }
-    options.output.play(&jobs, words)
+    options.output.play_and(&jobs, words, |played| {
+        let runs = played.groups.iter().flat_map(|group| &group.runs).filter(|_| options.phases);
+        for line in runs.filter_map(|run| run.timeline.as_ref()).flat_map(log::phases) {
+            eprintln!("{line}");
+        }
+        Ok(())
+    })
 }

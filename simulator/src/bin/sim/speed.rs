@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use proto::scene::Scene;
 use proto::units::Bitrate;
 use serde_json::json;
 use simulator::link::plan::Rate;
+use simulator::report::Case;
 use simulator::report::table::{self, Align};
 use simulator::run;
 use simulator::scenario::{self, Scenario};
@@ -67,9 +69,15 @@ fn beside(base: &Scenario, flows: u64) -> Scenario {
 }
 
 fn measure(scenario: &Scenario) -> Result<Measured> {
+    let case = Case {
+        scenario: scenario.name.clone(),
+        estimator: ESTIMATOR.to_owned(),
+        scene: Scene::default(),
+        set: String::new(),
+    };
     let mut runs = Vec::new();
     for _ in 0..REPEATS {
-        let mut options = play::options(ESTIMATOR, 1, false);
+        let mut options = play::options(&case, 1, false);
         options.stopwatch = None;
         let begin = clock::now();
         let result = run::run(scenario, &options)?;

@@ -30,7 +30,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let ask = Ask {
         scenarios: plan.scenarios,
         estimators: plan.estimators.unwrap_or_else(ask::built),
-        scene: None,
+        scenes: plan.scenes,
         trace: None,
         sets: plan.sets,
     };
@@ -45,6 +45,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         parameters: vec![
             ("scenarios".to_owned(), ask.scenarios.join(", ")),
             ("estimators".to_owned(), ask.estimators.join(", ")),
+            ("scenes".to_owned(), ask.scenes.iter().map(|scene| scene.name()).collect::<Vec<_>>().join(", ")),
             ("seeds".to_owned(), plan.seeds.to_string()),
             ("runs".to_owned(), (jobs.len() * plan.seeds.count()).to_string()),
         ],

@@ -140,6 +140,7 @@ impl Publisher {
         if self.target.is_none() {
             self.apply_rate(now, Bitrate::MAX);
         }
+        self.pace(now); // what an estimator has wanted since before there was a way
     }
 
     /// Nothing is sent any more.
@@ -319,7 +320,8 @@ impl Publisher {
             let number = self.uplink.next_number();
             let mut out = Vec::with_capacity(1_200);
             let again = leaving.class == PacketClass::Repair || leaving.packet.is_none();
-            let Some(packet) = leaving.packet.or_else(|| self.padding()) else { return };
+            // Padding repeats what was sent. Before anything was, its turn passes.
+            let Some(packet) = leaving.packet.or_else(|| self.padding()) else { continue };
             let stream = &mut self.streams[packet.stream];
             if again {
                 stream.write_again(packet.seq, number, &self.dialect, &mut out);

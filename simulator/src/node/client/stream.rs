@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_is_sent_again_as_it_was_but_not_twice_within_a_round_trip() {
+    fn a_packet_is_sent_again_as_it_was_but_not_twice_within_most_of_a_round_trip() {
         let (mut stream, dialect) = (stream(), Dialect::new(1));
         let first = stream.packetize(&picture(3_000)).start;
         let (mut once, mut again) = (Vec::new(), Vec::new());
@@ -300,8 +300,8 @@ mod tests {
         assert_eq!(stream.repair_of(now, lost, rtt), None, "it has not left yet");
         stream.write(now, (first, 1), &dialect, &mut once);
         assert_eq!(stream.repair_of(now, lost, rtt), Some(first));
-        assert_eq!(stream.repair_of(now + Duration::from_millis(39), lost, rtt), None);
-        assert_eq!(stream.repair_of(now + rtt, lost, rtt), Some(first));
+        assert_eq!(stream.repair_of(now + Duration::from_millis(34), lost, rtt), None);
+        assert_eq!(stream.repair_of(now + Duration::from_millis(35), lost, rtt), Some(first));
         assert_eq!(stream.repair_of(now, lost.plus(5_000), rtt), None, "it was never sent");
         stream.write_again(first, 2, &dialect, &mut again);
         let (once, again) = (RtpView::parse(&once).expect("RTP"), RtpView::parse(&again).expect("RTP"));

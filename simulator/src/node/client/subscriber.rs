@@ -98,6 +98,9 @@ impl Subscriber {
         slot.handle_rtp(now, &view);
         self.slots_at = earliest(self.slots_at, slot.poll_timeout());
         self.settle_slot(number);
+        if self.slots_at.is_some_and(|at| at <= now) {
+            self.settle(now); // what came late has been due for a while
+        }
     }
 
     pub(super) fn handle_sender_report(&mut self, now: Instant, report: &SenderReport) {

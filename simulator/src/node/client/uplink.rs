@@ -76,6 +76,9 @@ impl Uplink {
 
     /// A packet has left.
     pub(super) fn handle_sent(&mut self, now: Instant, size: DataSize, leaving: &Leaving) {
+        if leaving.packet.is_none() {
+            self.pacer.note_padding_sent(now, size);
+        }
         let app_limited = self.pacer.is_app_limited(now);
         let departure = Departure { size, class: leaving.class, probe: leaving.probe, app_limited };
         let sent = self.history.handle_sent(now, departure);
@@ -140,6 +143,9 @@ impl Uplink {
 
     fn settle(&mut self, now: Instant) {
         let Some(estimator) = &mut self.estimator else { return };
+        if estimator.poll_probe_abort() {
+            self.pacer.abort_probes(now);
+        }
         while let Some(probe) = estimator.poll_probe() {
             self.pacer.handle_probe(now, probe);
         }

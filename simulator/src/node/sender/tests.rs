@@ -191,6 +191,11 @@ struct Script {
     told: Rc<RefCell<Told>>,
     target: Target,
     probe: Option<ProbeCluster>,
+    /// Whether it calls its probe off when it hears of it.
+    aborts: bool,
+    bounds_frames: bool,
+    /// What it allows from a time on.
+    later: Option<(Instant, Target)>,
     timer: Option<Instant>,
 }
 
@@ -203,7 +208,15 @@ struct Told {
 
 impl Script {
     fn new(target: Target) -> Self {
-        Self { told: Rc::default(), target, probe: None, timer: None }
+        Self {
+            told: Rc::default(),
+            target,
+            probe: None,
+            aborts: false,
+            bounds_frames: false,
+            later: None,
+            timer: None,
+        }
     }
 }
 
@@ -213,6 +226,9 @@ impl Estimator for Script {
     }
 
     fn handle_feedback(&mut self, now: Instant, results: &[PacketResult]) {
+        if let Some((_, target)) = self.later.filter(|(at, _)| *at <= now) {
+            self.target = target;
+        }
         self.told.borrow_mut().results.extend(results.iter().map(|result| (now, *result)));
     }
 
@@ -227,6 +243,14 @@ impl Estimator for Script {
 
     fn poll_probe(&mut self) -> Option<ProbeCluster> {
         self.probe.take()
+    }
+
+    fn poll_probe_abort(&mut self) -> bool {
+        self.aborts && !self.told.borrow().results.is_empty()
+    }
+
+    fn bounds_frames(&self) -> bool {
+        self.bounds_frames
     }
 
     fn target(&self) -> Target {
@@ -408,6 +432,21 @@ fn a_probe_is_sent_with_what_there_is_and_reported() {
 }
 
 #[test]
+fn a_probe_that_is_called_off_ends_with_the_first_report() {
+    let cluster = ProbeCluster { id: ProbeId(1), rate: Bitrate::mbps(2), duration: secs(1), packets: 5 };
+    for (aborts, span) in [(false, 950..1_100), (true, 50..150)] {
+        let script = Script { probe: Some(cluster), aborts, ..Script::new(target(Bitrate::kbps(300))) };
+        let record = play(plan(), script.clone(), Bitrate::mbps(10), secs(3));
+        let told = script.told.borrow();
+        let marked = told.sent.iter().filter(|sent| sent.probe.is_some()).map(|sent| sent.sent);
+        let (first, last) = (marked.clone().min().expect("some"), marked.max().expect("some"));
+        let lasted = last.since(first).as_millis();
+        assert!(span.contains(&lasted), "{aborts}: {lasted} ms");
+        assert!(record.rate(PacketClass::Video, 1, 3) > 280e3, "and the media goes on");
+    }
+}
+
+#[test]
 fn a_source_that_makes_little_is_the_limit_and_says_so() {
     let mut little = plan();
     little.camera.caps = vec![(secs(2), Bitrate::kbps(500)), (secs(8), Bitrate::MAX)];
@@ -443,6 +482,71 @@ fn a_full_window_stops_the_encoder_before_it_makes_what_comes_too_late() {
         .map(|part| part.frame)
         .collect();
     assert!(frames.iter().copied().eq(0..frames.len() as u64), "no picture is missing in between");
+}
+
+/// How long pictures waited for their last packet to leave, from a time on: the mean and the most.
+fn waits(record: &Record, from: Instant) -> (Duration, Duration) {
+    let mut ends = std::collections::BTreeMap::new();
+    for packet in record.of(PacketClass::Video) {
+        let part = media(packet).part.expect("of a picture");
+        ends.insert(part.frame, packet.sent.since(part.captured));
+    }
+    let count = ends.len() as u64 - first_after(record, from);
+    let waits: Vec<Duration> = ends.into_iter().rev().take(count as usize).map(|(_, wait)| wait).collect();
+    (waits.iter().sum::<Duration>() / waits.len() as u32, waits.into_iter().max().expect("some"))
+}
+
+/// The number of the first picture made from a time on.
+fn first_after(record: &Record, from: Instant) -> u64 {
+    let made = record.facts.iter().filter(|(at, fact)| *at < from && matches!(fact, Fact::FrameSent { .. }));
+    made.count() as u64
+}
+
+#[test]
+fn bounded_pictures_leave_within_their_interval_and_use_the_rate() {
+    let interval = Duration::from_micros(33_333);
+    for (name, factor, key_factor, longest, least) in [
+        ("fast pacing", 1.25, 1.0, 1.0, 0.99),
+        ("single packets", 1.04, 1.0, 1.15, 0.98),
+        ("as fast as the rate", 1.0, 1.0, 1.15, 0.97),
+        ("key pictures each two seconds", 1.25, 6.0, 4.1, 0.96),
+    ] {
+        let mut bounded = plan();
+        bounded.camera.key_factor = key_factor;
+        bounded.camera.key_every = (key_factor > 1.0).then_some(secs(2));
+        let pacing = Bitrate::mbps(2).scaled(factor);
+        let target = Target { pacing, burst: Duration::ZERO, ..target(Bitrate::mbps(2)) };
+        let script = Script { bounds_frames: true, ..Script::new(target) };
+        let record = play(bounded, script, Bitrate::mbps(10), secs(20));
+        let (_, most) = waits(&record, at(0));
+        assert!(most <= interval.mul_f64(longest), "{name}: {most:?}");
+        let share = record.rate(PacketClass::Video, 1, 20) / 2e6;
+        assert!((least..1.01).contains(&share), "{name}: {share}");
+    }
+}
+
+#[test]
+fn bounded_pictures_survive_a_fall_of_the_rate_and_a_window_that_is_too_small() {
+    let slow = target(Bitrate::kbps(500));
+    let window = Some(DataSize::kilobytes(6)); // 6 kB a round trip of 75 ms: about 600 kbit/s
+    for (name, later, longest, frames) in [
+        ("a fall of the rate", Target { pacing: Bitrate::kbps(600), ..slow }, 160, 560..600),
+        ("a window", Target { window, ..target(Bitrate::mbps(1)) }, 200, 550..600),
+    ] {
+        let script = Script {
+            bounds_frames: true,
+            later: Some((at(1_000), later)),
+            ..Script::new(target(Bitrate::mbps(4)))
+        };
+        let mut lagging = plan();
+        lagging.camera.lag = Duration::from_millis(100);
+        let record = play(lagging, script, Bitrate::mbps(10), secs(20));
+        let (_, most) = waits(&record, at(900));
+        assert!(most <= Duration::from_millis(longest), "{name}: {most:?}");
+        assert!(frames.contains(&record.frames()), "{name}: {} of 600 pictures", record.frames());
+        let rate = record.rate(PacketClass::Video, 2, 20);
+        assert!((450e3..650e3).contains(&rate), "{name}: {rate}");
+    }
 }
 
 #[test]

@@ -19,6 +19,9 @@ use crate::sweep::{METRICS, Metric};
 const SPREAD: [&str; 8] =
     ["util", "q95_ms", "loss", "frame_p95_ms", "stall_s_per_min", "converge_s", "jain", "own_share"];
 
+/// The place of the phases among a run's panels: what they changed for stands below them.
+const PHASES: usize = 1;
+
 /// The most scenarios whose spreads are open from the start.
 const OPEN_MAX: usize = 6;
 
@@ -108,7 +111,10 @@ impl Page<'_> {
                     article id=(anchor("run", &[&group.case.title(), &group.case.estimator])) {
                         h3 { (name) }
                         p.replay { "Again: " code { "sim replay \"" (group.case.replay(run.seed)) "\"" } }
-                        @for panel in &panels { (figure(panel, "h4")) }
+                        @for (number, panel) in panels.iter().enumerate() {
+                            (figure(panel, "h4"))
+                            @if number == PHASES { (tables::transitions(timeline)) }
+                        }
                     }
                 };
             }

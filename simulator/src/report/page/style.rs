@@ -76,6 +76,13 @@ figcaption h2{margin:20px 0 0}
 .swatch.dashes{border-top:2px dashed var(--color)}
 .swatch.dot{width:9px;height:9px;border:0;border-radius:50%;background:var(--color)}
 .swatch.area{width:13px;height:13px;border:0;border-radius:3px;background:var(--color);opacity:.8}
+.reasons{margin-top:8px;font-size:13px;color:var(--soft)}
+.reasons ul{display:flex;flex-wrap:wrap;gap:4px 20px;margin:0;padding:0;list-style:none}
+.reasons .count{font-weight:600;font-variant-numeric:tabular-nums;color:var(--ink)}
+.reasons .why{margin-left:6px;color:var(--faint)}
+.reasons .why::before{content:"· "}
+.reasons summary{font-size:13px;font-weight:500}
+.reasons .list{max-height:320px;overflow-y:auto}
 svg text{font-family:inherit}
 svg{display:block;width:100%;height:auto;max-width:var(--width)}
 .scroll svg{min-width:min(var(--width),680px)}

@@ -1,11 +1,14 @@
 //! The page's tables and numbers.
 
+use std::collections::BTreeMap;
+
 use maud::{Markup, html};
 
 use super::{anchor, present};
 use crate::report::table::{self, heading, show};
 use crate::report::{Group, Row};
 use crate::sweep::{Better, METRICS, Metric};
+use crate::timeline::{Timeline, Transition};
 
 /// The metrics that a page about one estimator in one scenario shows large.
 const TILES: [&str; 8] =
@@ -122,6 +125,50 @@ fn is_best(row: &Row, metric: &Metric, of_case: &[Row]) -> bool {
     let (Some(best), Some(own)) = (best, row.summary(metric).mean) else { return false };
     let all_alike = values.iter().all(|value| metric.show(*value) == metric.show(best));
     metric.ranked && competes(row) && !all_alike && metric.show(own) == metric.show(best)
+}
+
+/// The most changes of phase that are listed: more than anybody reads.
+const LISTED_MAX: usize = 400;
+
+/// Why phases changed: how often for each reason, and each change with its time.
+pub(super) fn transitions(timeline: &Timeline) -> Markup {
+    let all: Vec<(&str, &Transition)> = (timeline.flows.iter())
+        .flat_map(|flow| flow.transitions.iter().map(|transition| (flow.name.as_str(), transition)))
+        .collect();
+    let mut counts: BTreeMap<(&str, &str, &str), usize> = BTreeMap::new();
+    for (_, Transition { from, to, reason, .. }) in &all {
+        *counts.entry((from, to, reason)).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let several = timeline.flows.len() > 1;
+    html! {
+        @if !all.is_empty() {
+            div.reasons {
+                ul { @for ((from, to, reason), count) in &counts {
+                    li { span.count { (count) "×" } " " (from) " → " (to) span.why { (reason) } }
+                } }
+                details {
+                    summary { "Each change of phase (" (all.len()) ")" }
+                    div.scroll.list {
+                        table {
+                            thead { tr { th { "s" } @if several { th.word { "flow" } } th.word { "from" } th.word { "to" } th.word { "because" } } }
+                            tbody {
+                                @for (flow, Transition { at, from, to, reason }) in all.iter().take(LISTED_MAX) {
+                                    tr {
+                                        td { (format!("{at:.3}")) }
+                                        @if several { td.word { (flow) } }
+                                        td.word { (from) } td.word { (to) } td.word { (reason) }
+                                    }
+                                }
+                            }
+                        }
+                        @if all.len() > LISTED_MAX { p.note { "and " (all.len() - LISTED_MAX) " more" } }
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// How to read the spreads.

@@ -5,6 +5,7 @@
 //! pixels only.
 
 pub(super) mod overview;
+mod phases;
 pub(super) mod run;
 pub(super) mod strip;
 

@@ -1,25 +1,24 @@
-//! A run over time: rates, queue delay, losses, the estimator's states, pictures and freezes, one above the other.
+//! A run over time: rates, queue delay, losses, the estimator's phases, pictures and freezes, one above the other.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 
 use plotters::prelude::*;
-use plotters::style::text_anchor::HPos;
 
+use super::phases::{self, Palette};
 use super::{
     ALARM, Area, COLORS, Entry, GRID, INK, Mark, Panel, PlotError, SCALE, SHADE, label, round_up, stroke,
-    svg, text, thin, thin_dots, tick, word,
+    svg, text, thin, thin_dots, tick,
 };
-use crate::timeline::{FlowTimeline, SPAN_MS, Timeline};
+use crate::timeline::{SPAN_MS, Timeline};
 
 /// The width of all panels on the page, in pixels.
-const WIDTH: u32 = 980;
+pub(super) const WIDTH: u32 = 980;
 /// What of it the labels of the ordinate take: so the panels' times stand under each other.
-const LEFT: u32 = 64;
+pub(super) const LEFT: u32 = 64;
 /// The margin on the right: half of the last label of time.
-const RIGHT: u32 = 18;
+pub(super) const RIGHT: u32 = 18;
 /// How many columns of pixels the data have.
-const COLUMNS: usize = (WIDTH - LEFT - RIGHT) as usize;
+pub(super) const COLUMNS: usize = (WIDTH - LEFT - RIGHT) as usize;
 
 /// In how many spans losses are counted.
 const LOSS_BINS: usize = 150;
@@ -57,7 +56,8 @@ pub(in crate::report) fn panels(timeline: &Timeline, name: &str) -> Result<Vec<P
     if timeline.capacity.is_empty() {
         return Ok(Vec::new());
     }
-    Ok(vec![plot.rates()?, plot.queue()?, plot.losses()?, plot.states()?, plot.pictures()?])
+    let phases = phases::phases(timeline, name, plot.end)?;
+    Ok(vec![plot.rates()?, phases, plot.queue()?, plot.losses()?, plot.pictures()?])
 }
 
 struct Plot<'a> {
@@ -94,6 +94,10 @@ impl Plot<'_> {
         let spans = if flows.len() > 1 { SMOOTH_SPANS } else { 1 };
         let svg = svg((WIDTH, 300), &label("Rates", self.name), |area| {
             let mut chart = self.chart(area, 0.0..top, "Mbit/s")?;
+            if let [flow] = flows.as_slice() {
+                let palette = Palette::of_phases(self.timeline);
+                chart.draw_series(phases::background(flow, &palette, (self.end, top)))?;
+            }
             Self::area(&mut chart, capacity, top, SHADE, 0.18)?;
             Self::line(&mut chart, capacity, top, stroke(SHADE, 10))?;
             if has_others {
@@ -178,52 +182,6 @@ impl Plot<'_> {
             }
         }
         bins
-    }
-
-    fn states(&self) -> Result<Panel, PlotError> {
-        let flows = &self.timeline.flows;
-        let names: BTreeSet<&str> =
-            flows.iter().flat_map(|flow| &flow.states).map(|(_, state)| *state).collect();
-        let names: Vec<&str> = names.into_iter().collect();
-        let color = |state: &str| {
-            let place = names.iter().position(|name| *name == state).unwrap_or(0);
-            // After one round through the colors the same again, paler: no estimator has twice as many states.
-            (COLORS[place % COLORS.len()], if place < COLORS.len() { 0.85 } else { 0.4 })
-        };
-        let legend = names.iter().map(|name| Entry::new(Mark::Area, color(name).0, *name)).collect();
-        let (row, foot) = (if flows.len() > 1 { 18 } else { 26 }, 26);
-        let height = flows.len().max(1) as u32 * row;
-        let svg = svg((WIDTH, height + foot), &label("Estimator states", self.name), |area| {
-            let count = flows.len().max(1) as f64;
-            let mut chart = ChartBuilder::on(area)
-                .margin_right(RIGHT * SCALE)
-                .x_label_area_size(foot * SCALE)
-                .y_label_area_size(LEFT * SCALE)
-                .build_cartesian_2d(0.0..self.end, count..0.0)?;
-            for (number, flow) in flows.iter().enumerate() {
-                for (from, to, state) in bands(flow, self.end) {
-                    let (color, strength) = color(state);
-                    let corners = [(from, number as f64 + 0.08), (to, number as f64 + 0.92)];
-                    chart.draw_series([Rectangle::new(corners, color.mix(strength).filled())])?;
-                }
-                if flows.len() > 1 {
-                    let middle = (number as u32 * row + row / 2) * SCALE;
-                    word(area, &flow.name, ((LEFT - 6) * SCALE, middle), HPos::Right)?;
-                }
-            }
-            let seconds = |second: &f64| format!("{} s", tick(*second));
-            chart
-                .configure_mesh()
-                .disable_mesh()
-                .y_labels(0)
-                .x_labels(12)
-                .axis_style(stroke(GRID, 10))
-                .x_label_formatter(&seconds)
-                .x_label_style(text(12))
-                .draw()?;
-            Ok(())
-        })?;
-        Ok(Panel { title: "State of the estimator".to_owned(), legend, svg })
     }
 
     fn pictures(&self) -> Result<Panel, PlotError> {
@@ -357,13 +315,6 @@ fn flow_color(number: usize) -> RGBColor {
     COLORS[number % COLORS.len()]
 }
 
-/// The states of a flow with their beginnings and ends.
-fn bands(flow: &FlowTimeline, end: f64) -> impl Iterator<Item = (f64, f64, &'static str)> {
-    let ends = flow.states.iter().skip(1).map(|(from, _)| *from).chain([end]);
-    let bands = flow.states.iter().zip(ends).map(move |((from, state), to)| (*from, to.min(end), *state));
-    bands.filter(|(from, to, _)| to > from)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -378,8 +329,8 @@ mod tests {
                 assert!(panel.svg.ends_with("</svg>\n"), "{}", panel.title);
                 assert!(panel.svg.len() < 200_000, "{}: {} bytes", panel.title, panel.svg.len());
             }
-            assert_eq!(panels[3].legend.len(), 4, "each state once");
-            assert_eq!(panels[2].legend.len(), 3, "each cause once");
+            assert_eq!(panels[1].legend.len(), 4 + 2, "each phase and kind of path once");
+            assert_eq!(panels[3].legend.len(), 3, "each cause once");
         }
     }
 
@@ -396,7 +347,7 @@ mod tests {
             }
         }
         let panels = panels(&timeline, "made-up").unwrap();
-        assert_eq!(panels[2].title, "No packet was lost");
+        assert_eq!(panels[3].title, "No packet was lost");
         assert_eq!(panels[4].title, "No picture arrived");
         assert!(super::panels(&Timeline::default(), "nothing").unwrap().is_empty());
     }
@@ -406,12 +357,5 @@ mod tests {
         assert_eq!(smooth(&[0.0, 0.0, 5.0, 0.0, 0.0], 5), [5.0 / 3.0, 1.25, 1.0, 1.25, 5.0 / 3.0]);
         assert_eq!(smooth(&[1.0, 2.0], 1), [1.0, 2.0]);
         assert!(smooth(&[], 5).is_empty());
-    }
-
-    #[test]
-    fn bands_follow_each_other_to_the_end() {
-        let flow =
-            FlowTimeline { states: vec![(0.0, "a"), (2.0, "b"), (2.0, "c")], ..FlowTimeline::default() };
-        assert_eq!(bands(&flow, 5.0).collect::<Vec<_>>(), [(0.0, 2.0, "a"), (2.0, 5.0, "c")]);
     }
 }
