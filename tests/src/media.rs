@@ -65,7 +65,16 @@ impl Yuv {
     }
 }
 
-/// A camera's picture: its size and colors.
+/// How much there is to encode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Little but the moving texture at the bottom: cheap for encoders, and exact colors.
+    Calm,
+    /// Everything but the bar code moves and has grain, as from a sensor in a dim room: an encoder can use any rate.
+    Rich,
+}
+
+/// A camera's picture: its size, colors and detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Camera {
     /// Width in pixels, a multiple of 16.
@@ -74,17 +83,20 @@ pub struct Camera {
     pub height: u32,
     /// The colors of its patches.
     pub palette: Palette,
+    /// How much there is to encode.
+    pub detail: Detail,
 }
 
 impl Camera {
     /// 640×360, the size of most tests: cheap enough for three participants on two cores.
-    pub const SMALL: Self = Self { width: 640, height: 360, palette: Palette::Primary };
+    pub const SMALL: Self = Self { width: 640, height: 360, palette: Palette::Primary, detail: Detail::Calm };
     /// 1280×720, where all three simulcast layers differ much.
-    pub const LARGE: Self = Self { width: 1280, height: 720, palette: Palette::Primary };
+    pub const LARGE: Self = Self { width: 1280, height: 720, ..Self::SMALL };
 
     /// Writes the camera's film into `folder` unless it is there already, and says where.
     pub fn file(self, folder: &Path) -> io::Result<PathBuf> {
-        let path = folder.join(format!("camera-{}x{}-{:?}.y4m", self.width, self.height, self.palette));
+        let Self { width, height, palette, detail } = self;
+        let path = folder.join(format!("camera-{width}x{height}-{palette:?}-{detail:?}.y4m"));
         if !path.exists() {
             let part = path.with_extension("part");
             self.write(BufWriter::new(File::create(&part)?))?;
@@ -124,10 +136,14 @@ impl Camera {
             let cell = x * BAR_CELLS / width;
             return if bar_is_white(cell, number) { Yuv(225, 128, 128) } else { Yuv(25, 128, 128) };
         }
-        if row >= 15 {
-            return texture(x + number * width / 160, y, height);
+        let shown = match row {
+            15.. => texture(x + number * width / 160, y, height),
+            _ => self.palette.patches()[usize::from(row >= 9) * 2 + usize::from(x >= width / 2)],
+        };
+        match self.detail {
+            Detail::Calm => shown,
+            Detail::Rich => rich(shown, (x, y), number, height),
         }
-        self.palette.patches()[usize::from(row >= 9) * 2 + usize::from(x >= width / 2)]
     }
 }
 
@@ -145,6 +161,18 @@ fn texture(x: u32, y: u32, height: u32) -> Yuv {
     let (column, row) = (x / block, y / block);
     let hash = (column.wrapping_mul(0x9e37_79b1) ^ row.wrapping_mul(0x85eb_ca77)).wrapping_mul(0xc2b2_ae3d);
     Yuv(60 + (hash >> 25) as u8, 128, 128)
+}
+
+/// A color with blocks that move up slowly, and with grain that differs from frame to frame.
+fn rich(Yuv(luma, u, v): Yuv, (x, y): (u32, u32), number: u32, height: u32) -> Yuv {
+    let block = texture(x, y + number * height / 360, height).0 / 4;
+    let grain = hash(x / 2, (y / 2).wrapping_add(number << 16)) >> 28; // 0 to 15, two pixels large
+    Yuv(luma.saturating_add(block).saturating_add(grain as u8).saturating_sub(38), u, v)
+}
+
+fn hash(x: u32, y: u32) -> u32 {
+    let mixed = x.wrapping_mul(0x9e37_79b1) ^ y.wrapping_mul(0x85eb_ca77);
+    (mixed ^ mixed >> 15).wrapping_mul(0xc2b2_ae3d)
 }
 
 /// Writes the microphone's sound into `folder` unless it is there already, and says where.
@@ -181,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_frame_holds_its_patches_and_its_number() {
-        let camera = Camera { width: 160, height: 90, palette: Palette::Primary };
+        let camera = Camera { width: 160, height: 90, ..Camera::SMALL };
         let frame = camera.frame(0b0101_1010);
         assert_eq!(frame.len(), 160 * 90 * 3 / 2);
         let luma = |x: usize, y: usize| frame[y * 160 + x];
@@ -189,6 +217,19 @@ mod tests {
         assert_eq!([luma(40, 20), luma(120, 20), luma(40, 60), luma(120, 60)], patches.map(|patch| patch.0));
         let bits: Vec<bool> = (0..10).map(|cell| luma(cell * 16 + 8, 44) > 128).collect();
         assert_eq!(bits, [true, false, false, true, false, true, true, false, true, false]);
+    }
+
+    #[test]
+    fn a_rich_frame_has_the_same_bar_code_and_shares_little_with_the_next() {
+        let calm = Camera { width: 160, height: 90, ..Camera::SMALL };
+        let rich = Camera { detail: Detail::Rich, ..calm };
+        let (one, next) = (rich.frame(7), rich.frame(8));
+        let bars = 41 * 160..49 * 160;
+        assert_eq!(one[bars.clone()], calm.frame(7)[bars]);
+        let luma = 0..160 * 90;
+        let same = |a: &[u8], b: &[u8]| luma.clone().filter(|&place| a[place] == b[place]).count();
+        assert!(same(&one, &next) < 160 * 90 / 3, "{} of {}", same(&one, &next), 160 * 90);
+        assert!(same(&calm.frame(7), &calm.frame(8)) > 160 * 90 * 3 / 5);
     }
 
     #[test]

@@ -8,12 +8,12 @@ const CRATES: [(&str, &str, &[&str]); 9] = [
     ("proto", "proto", &[]),
     ("cc", "cc", &["proto"]),
     ("fec", "fec", &["proto"]),
-    ("sfu", "sfu", &["proto", "fec"]),
+    ("sfu", "sfu", &["proto", "cc", "fec"]),
     ("sfu/server", "lianmai", &["proto", "sfu"]),
     ("simulator", "simulator", &["proto", "cc", "fec", "sfu", "googcc"]),
     ("simulator/emulator", "emulator", &["proto", "simulator"]),
     ("simulator/googcc", "googcc", &["proto"]),
-    ("tests", "lianmai_tests", &["proto", "sfu", "simulator", "emulator"]),
+    ("tests", "lianmai_tests", &["proto", "cc", "sfu", "simulator", "emulator"]),
 ];
 
 /// The crates that decide, and so have no clock, thread, socket or lock of their own.

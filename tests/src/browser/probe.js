@@ -87,6 +87,8 @@
         height: r.frameHeight ?? 0,
         freezes: r.freezeCount ?? 0,
         frozen_s: r.totalFreezesDuration ?? 0,
+        waited_s: r.jitterBufferDelay ?? 0,
+        emitted: r.jitterBufferEmittedCount ?? 0,
         lost: r.packetsLost ?? 0,
         received: r.packetsReceived ?? 0,
         recovered: r.retransmittedPacketsReceived ?? 0,

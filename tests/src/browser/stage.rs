@@ -150,6 +150,10 @@ pub struct Video {
     pub freezes: f64,
     /// For how long in all, in seconds.
     pub frozen_s: f64,
+    /// How long its frames waited in the jitter buffer, all together, in seconds.
+    pub waited_s: f64,
+    /// How many frames did.
+    pub emitted: f64,
     /// Packets lost and never recovered.
     pub lost: f64,
     /// Packets that came.

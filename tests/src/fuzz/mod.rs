@@ -5,6 +5,7 @@
 //! and replayed by `cargo test` from then on.
 
 mod corpus;
+mod feedback;
 mod mutate;
 mod targets;
 

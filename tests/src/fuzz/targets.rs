@@ -21,7 +21,7 @@ use sfu::network::path::Path;
 use sfu::network::stun::BindingRequest;
 use sfu::worker::{Grant, Input, Output, SocketId, Worker};
 
-use super::corpus;
+use super::{corpus, feedback};
 
 /// A parser under test.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +48,7 @@ pub fn all() -> Vec<Target> {
         Target { name: "dtls", corpus: corpus::dtls, run: dtls },
         Target { name: "messages", corpus: corpus::messages, run: messages },
         Target { name: "datagrams", corpus: corpus::datagrams, run: datagrams },
+        Target { name: "feedback", corpus: feedback::corpus, run: feedback::run },
     ]
 }
 

@@ -20,7 +20,8 @@ const PEERS_FEATURE: &str = "peer-googcc";
 /// The options of `sim bench`.
 #[derive(Debug, Args)]
 pub(in crate::xtask) struct Options {
-    /// What `sim bench` takes: --scenario, --estimator, --scene, --seeds, --trace, --set, --peers, --json, --html.
+    /// What `sim bench` takes: --scenario, --estimator, --scene, --seeds, --trace, --set, --peers, --check, --cpu, --json,
+    /// --markdown, --html, --svg.
     #[arg(value_name = "OPTION", trailing_var_arg = true, allow_hyphen_values = true)]
     options: Vec<OsString>,
 }

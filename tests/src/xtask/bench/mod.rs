@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: JSON rows on the standard output, tables for people on the standard error.
 
 mod cc;
+mod cc_browser;
 mod first_frame;
 
 use std::process::ExitCode;
@@ -16,6 +17,8 @@ pub(super) enum Bench {
     /// Congestion control: every estimator in every scenario, in the simulator (`--help` names the options).
     #[command(disable_help_flag = true)]
     Cc(cc::Options),
+    /// Congestion control in the real thing: our server to Chromium, against Chromium to Chromium, on bad networks.
+    CcBrowser(cc_browser::Options),
 }
 
 /// Measures it.
@@ -23,5 +26,6 @@ pub(super) async fn run(bench: &Bench) -> Result<ExitCode> {
     match bench {
         Bench::FirstFrame(options) => first_frame::run(options).await.map(|()| ExitCode::SUCCESS),
         Bench::Cc(options) => cc::run(options),
+        Bench::CcBrowser(options) => cc_browser::run(options).await.map(|()| ExitCode::SUCCESS),
     }
 }
