@@ -1,7 +1,8 @@
 //! `hybrid`: Lianmai's own. BBR's model of the path with GCC's early warning and an explicit test of what a loss means.
 //!
-//! In: packets as they leave, their results, what the sender could make use of. Out: a [`Target`], probes, transitions,
-//! the path's class. Time: reports drive everything; one timer notices that they have ceased. Limit: constant memory.
+//! In: packets as they leave, their results, what the sender could make use of. Out: a [`Target`], transitions, the path's
+//! class; what it asks the path for is a climb of the target, filled with padding. Time: reports drive everything; one
+//! timer notices that they have ceased. Limit: constant memory.
 //!
 //! - **Model.** The base delay, the queue beyond it that jitter does not fool (`delay`), the rate delivered
 //!   (`delivery`), and the capacity that trains of packets prove without filling a queue (`trains`).
@@ -55,7 +56,7 @@ use self::startup::Startup;
 use self::starved::Silence;
 use self::steps::Steps;
 use self::trains::Trains;
-use super::{Demand, Estimator, ProbeCluster, RateLimits, Target, Transition};
+use super::{Demand, Estimator, RateLimits, Target, Transition};
 use crate::packet::{PacketResult, SentPacket};
 use crate::recognizer::{Observation, Recognizer};
 
@@ -411,10 +412,6 @@ impl Estimator for Hybrid {
 
     fn poll_timeout(&self) -> Option<Instant> {
         earliest(self.starves_at(), self.climb_ends_at())
-    }
-
-    fn poll_probe(&mut self) -> Option<ProbeCluster> {
-        None
     }
 
     fn set_demand(&mut self, _now: Instant, demand: Demand) {
