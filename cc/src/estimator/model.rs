@@ -105,6 +105,8 @@ pub(crate) struct Model<E> {
     row: Row,
     backlog: DataSize,
     credit: f64,
+    /// What padding may fill up: what it and media leave free of its rate.
+    padding: f64,
     next_frame: Instant,
     next_number: u64,
     in_flight: DataSize,
@@ -131,6 +133,7 @@ impl<E: Estimator> Model<E> {
             row: Row::default(),
             backlog: DataSize::ZERO,
             credit: 0.0,
+            padding: 0.0,
             next_frame: start,
             next_number: 0,
             in_flight: DataSize::ZERO,
@@ -249,8 +252,10 @@ impl<E: Estimator> Model<E> {
         let target = self.estimator.target();
         let most = (target.pacing * TICK).as_bytes() as f64 + 1_200.0;
         self.credit = (self.credit + (target.pacing * TICK).as_bytes() as f64).min(most);
+        self.padding = (self.padding + (target.padding * TICK).as_bytes() as f64).min(1_200.0);
         while self.credit >= SIZE.as_bytes() as f64 {
-            if self.backlog < SIZE {
+            let pads = self.backlog < SIZE && self.padding >= SIZE.as_bytes() as f64;
+            if self.backlog < SIZE && !pads {
                 self.app_limited = true;
                 return;
             }
@@ -258,7 +263,8 @@ impl<E: Estimator> Model<E> {
                 return;
             }
             self.credit -= SIZE.as_bytes() as f64;
-            self.backlog -= SIZE;
+            self.padding = (self.padding - SIZE.as_bytes() as f64).max(0.0);
+            self.backlog = self.backlog.saturating_sub(SIZE);
             self.send_packet();
         }
     }

@@ -68,7 +68,10 @@ impl Rooms {
                 // A worker names each leaving once; if it did not, a wrong count must not wrap to "fullest".
                 let _ = load.fetch_update(Relaxed, Relaxed, |count| count.checked_sub(1));
             }
-            Event::MediaConnected { .. } | Event::PathChanged { .. } | Event::HandshakeFailed { .. } => {}
+            Event::MediaConnected { .. }
+            | Event::PathChanged { .. }
+            | Event::DownlinkChanged { .. }
+            | Event::HandshakeFailed { .. } => {}
         }
     }
 

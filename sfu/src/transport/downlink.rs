@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use cc::history::{Departure, SendHistory};
 use cc::pacer::{Paced, Pacer};
-use cc::{Demand, Estimator, PacketClass, PacketResult, Target};
+use cc::{Demand, Estimator, PacketClass, PacketResult, Target, Transition};
 use proto::feedback::{Arrival, TwccClock};
 use proto::path_class::PathClass;
 use proto::rtcp::TransportFeedback;
@@ -33,6 +33,9 @@ pub const IP_UDP_HEADERS: u64 = 28;
 
 /// What a packet has around its payload: those, RTP's header, extensions, and the cipher's tag.
 pub const PACKET_OVERHEAD: u64 = IP_UDP_HEADERS + 12 + 12 + 16;
+
+/// Phases in which the path is asked for more, as estimators name them.
+const ASKING: [&str; 2] = ["climb", "probe"];
 
 /// Next to nothing, but not nothing: it allows a probe that finds no pictures to start with padding.
 const PROBING: Bitrate = Bitrate::bps(1);
@@ -193,9 +196,9 @@ impl<P> Downlink<P> {
         self.pacer.is_app_limited(now)
     }
 
-    /// What retransmissions have taken of late.
+    /// What retransmissions have taken lately.
     pub fn repair_rate(&self, now: Instant) -> Bitrate {
-        self.repair.rate(now).unwrap_or_default()
+        self.repair.usual(now).unwrap_or_default()
     }
 
     /// What kind of path this is, as far as the estimator tells.
@@ -208,9 +211,16 @@ impl<P> Downlink<P> {
         self.estimator.state()
     }
 
-    /// How many probes the estimator has asked for since the last call.
+    /// How often the estimator has asked the path for more since the last call.
     pub fn take_probes(&mut self) -> u64 {
         core::mem::take(&mut self.probes)
+    }
+
+    /// The estimator's next change of phase, if there is one that was not told.
+    pub fn poll_transition(&mut self) -> Option<Transition> {
+        let transition = self.estimator.poll_transition()?;
+        self.probes += u64::from(ASKING.contains(&transition.to));
+        Some(transition)
     }
 
     /// Does what the estimator wants after it was told something.

@@ -10,11 +10,17 @@ use proto::units::{Bitrate, DataSize};
 /// What is summed up together.
 const BUCKET: Duration = Duration::from_millis(250);
 
+/// Eight seconds, over which what an encoder varies by from picture to picture evens out.
+const BUCKETS: usize = 32;
+
 /// Two seconds: a key frame, six pictures' worth, then counts for less than a tenth at 30 pictures a second.
-const BUCKETS: usize = 8;
+const RECENT: u64 = 7;
 
 /// The last second alone counts if it is more, so that what grows is not underestimated for long.
-const RECENT: u64 = 4;
+const LAST: u64 = 4;
+
+/// The last seconds count instead of all if they differ by this share: it is another rate now.
+const CHANGED: f64 = 0.25;
 
 /// A rate needs so much to be measured.
 const LEAST: Duration = Duration::from_millis(400);
@@ -44,18 +50,31 @@ impl RateMeter {
         self.buckets[(number % BUCKETS as u64) as usize] += size;
     }
 
-    /// The mean of the last two seconds or of the last one, whichever is more; `None` before there is enough.
+    /// The mean of the last eight seconds, whatever came in bursts meanwhile; `None` before there is enough.
+    pub fn usual(&self, now: Instant) -> Option<Bitrate> {
+        Some(self.mean(now, self.age(now)?, BUCKETS as u64 - 1))
+    }
+
+    /// The mean of the last eight seconds. If the last two or the last one, whichever is more, differ much, theirs.
+    /// `None` before there is enough.
     pub fn rate(&self, now: Instant) -> Option<Bitrate> {
-        let age = now.since(self.began?);
-        if age < LEAST {
-            return None;
-        }
-        let mean = |full: u64| {
-            let begun = Duration::from_nanos(now.as_nanos() % BUCKET.as_nanos() as u64);
-            let time = (BUCKET * full as u32 + begun).min(age);
-            Bitrate::of(self.sum(number(now), full), time).unwrap_or_default()
-        };
-        Some(mean(BUCKETS as u64 - 1).max(mean(RECENT)))
+        let age = self.age(now)?;
+        let mean = |full: u64| self.mean(now, age, full);
+        let (usual, recent) = (mean(BUCKETS as u64 - 1), mean(RECENT).max(mean(LAST)));
+        let is_usual = (recent.ratio(usual) - 1.0).abs() <= CHANGED;
+        Some(if is_usual { usual } else { recent })
+    }
+
+    /// How long there has been anything, if that is long enough.
+    fn age(&self, now: Instant) -> Option<Duration> {
+        Some(now.since(self.began?)).filter(|age| *age >= LEAST)
+    }
+
+    /// The mean of the bucket that is being filled and of so many full ones.
+    fn mean(&self, now: Instant, age: Duration, full: u64) -> Bitrate {
+        let begun = Duration::from_nanos(now.as_nanos() % BUCKET.as_nanos() as u64);
+        let time = (BUCKET * full as u32 + begun).min(age);
+        Bitrate::of(self.sum(number(now), full), time).unwrap_or_default()
     }
 
     /// What came in the bucket `now` and in so many before it.

@@ -3,10 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::BytesMut;
+use cc::Transition;
 use proto::ids::{ParticipantId, RoomName, SessionId};
 use proto::seed::Seed;
 use proto::signal::{LeaveReason, Source};
 use proto::time::NtpTime;
+use proto::units::Bitrate;
 
 use crate::network::dtls::Certificate;
 pub use crate::transport::downlink::{DownlinkSettings, EstimatorChoice, MakeEstimator};
@@ -179,6 +181,17 @@ pub enum Event {
         participant: ParticipantId,
         /// The new remote address.
         remote: SocketAddr,
+    },
+    /// Congestion control towards a subscriber takes another phase.
+    DownlinkChanged {
+        /// Where.
+        room: RoomName,
+        /// Who.
+        participant: ParticipantId,
+        /// From which phase to which, and why.
+        transition: Transition,
+        /// What may be sent now.
+        allowed: Bitrate,
     },
     /// A participant's DTLS handshake failed.
     HandshakeFailed {

@@ -9,7 +9,7 @@ use proto::units::{Bitrate, DataSize};
 
 use super::client::{ClientKey, Route};
 use super::media::Choice;
-use super::{TIMER_GRAIN, Worker};
+use super::{Event, Output, TIMER_GRAIN, Worker};
 use crate::control::allocation::{Allocator, Decision, Layer, Picture, Situation};
 use crate::control::selection::{View, choose_layer};
 use crate::transport::downlink::{Controller, Downlink, IP_UDP_HEADERS, WAIT_MAX, WAIT_MAX_LEAVING};
@@ -61,9 +61,7 @@ impl Worker {
     /// Sends what a subscriber's pacer lets go, chooses its layers anew if it is time, and sees to it that it goes on.
     pub(super) fn pump(&mut self, now: Instant, key: ClientKey) {
         self.send_paced(now, key);
-        if let Some(downlink) = self.clients[key.0].pipeline.downlink_mut() {
-            self.stats.probes += downlink.take_probes();
-        }
+        self.tell_transitions(key);
         if self.is_allocation_due(now, key) {
             if self.clients[key.0].pipeline.relieve() {
                 self.stats.given_up += 1;
@@ -75,6 +73,20 @@ impl Worker {
         }
         let at = self.clients[key.0].pipeline.downlink().and_then(Downlink::poll_timeout);
         self.pace_at(now, key, at);
+    }
+
+    /// Tells what has become of a subscriber's congestion control.
+    fn tell_transitions(&mut self, key: ClientKey) {
+        let client = &mut self.clients[key.0];
+        let Some(downlink) = client.pipeline.downlink_mut() else { return };
+        while let Some(transition) = downlink.poll_transition() {
+            let room = self.rooms[client.identity.room].name().clone();
+            let participant = client.identity.participant.clone();
+            let allowed = downlink.target().rate;
+            let event = Event::DownlinkChanged { room, participant, transition, allowed };
+            self.outputs.push_back(Output::Event(event));
+        }
+        self.stats.probes += downlink.take_probes();
     }
 
     /// The time of some pacers has come.

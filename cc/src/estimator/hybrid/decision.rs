@@ -14,6 +14,8 @@ use crate::estimator::{RateLimits, Target};
 
 /// What the target leaves of the rate: encoders vary by 5 % from picture to picture.
 const MARGIN: f64 = 0.99;
+/// The pace where the path is known to carry hardly more than is sent.
+const NEAR: f64 = 1.04;
 /// Beyond the base round trip and the scene's queue, so much time's worth may be in flight: reports come late, and a
 /// cellular link that stands still must not be filled for ever.
 const WINDOW_EXTRA: Duration = Duration::from_millis(200);
@@ -36,13 +38,20 @@ impl Hybrid {
 
     /// How fast packets may leave, as of now and not of the last decision.
     pub(super) fn pacing(&self) -> Bitrate {
-        bps(self.bounded() * self.pace())
+        bps(self.paced())
+    }
+
+    fn paced(&self) -> f64 {
+        let (rate, pace) = (self.bounded(), self.pace());
+        // A key frame is no reason for a queue where the path is known to carry hardly more.
+        let known = self.capacity.filter(|_| self.steps.is_limited()).unwrap_or(f64::INFINITY);
+        (rate * pace).min((known * NEAR).max(rate * NEAR))
     }
 
     fn decide_target(&self) -> Target {
         let min = self.settings.limits.min;
         let rate = self.bounded();
-        let pace = rate * self.pace();
+        let pace = self.paced();
         let flight = self.least_round_trip.clamp(0.0, 1.0) + self.dial.queue_ms / 1e3;
         let time = WINDOW_EXTRA + Duration::from_secs_f64(flight) + self.rivals_queue();
         let window = bps(pace) * time;
@@ -56,8 +65,9 @@ impl Hybrid {
             | Phase::Compete
             | Phase::Starved => Bitrate::ZERO,
         };
+        let granted = if self.steps.is_limited() { self.granted() } else { rate };
         Target {
-            rate: bps(rate * MARGIN).max(min),
+            rate: bps(granted * MARGIN).max(min),
             pacing: bps(pace),
             burst: Duration::ZERO,
             window: Some(window.max(DataSize::bytes(4 * 1_200))),
@@ -67,8 +77,27 @@ impl Hybrid {
 
     /// What is allowed within the limits: whatever feedback says, the pace never falls to nothing.
     fn bounded(&self) -> f64 {
+        self.within(self.allowed())
+    }
+
+    fn within(&self, rate: f64) -> f64 {
         let RateLimits { min, max, .. } = self.settings.limits;
-        self.allowed().min(max.as_bps() as f64).max(min.as_bps() as f64)
+        rate.min(max.as_bps() as f64).max(min.as_bps() as f64)
+    }
+
+    /// What a sender that chooses from steps may count on: neither what is only being tried, nor less for the moment that
+    /// draining a queue takes.
+    fn granted(&self) -> f64 {
+        let start = self.settings.limits.start.as_bps() as f64;
+        self.within(match self.phase {
+            // Without padding only what is granted can show what is carried.
+            Phase::Startup if self.startup_padding() == Bitrate::ZERO => self.rate,
+            Phase::Startup => self.rate.min(self.most.max(start)),
+            Phase::Climb => self.rate.min(self.steps.proven()),
+            Phase::Drain => self.rate.max(self.drain.expected()),
+            Phase::Cruise => self.rate,
+            Phase::LossTest | Phase::Probe | Phase::Compete | Phase::Starved => self.allowed(),
+        })
     }
 
     /// The rate less what the queue asks for at once: the part of the law that damps it.
@@ -86,8 +115,8 @@ impl Hybrid {
 
     fn pace(&self) -> f64 {
         match self.phase {
-            Phase::LossTest | Phase::Probe | Phase::Climb => 1.04,
-            Phase::Cruise | Phase::Drain if self.ceiling.is_some() => 1.04,
+            Phase::LossTest | Phase::Probe | Phase::Climb => NEAR,
+            Phase::Cruise | Phase::Drain if self.ceiling.is_some() => NEAR,
             Phase::Startup | Phase::Cruise | Phase::Drain | Phase::Compete | Phase::Starved => self.dial.pace,
         }
     }

@@ -23,6 +23,15 @@ const TIME_MAX: Duration = Duration::from_millis(1_500);
 pub(super) struct Drain {
     cut_at: Instant,
     onset: f64,
+    /// What was delivered while the queue stood, at most what was allowed then.
+    expected: f64,
+}
+
+impl Drain {
+    /// What will be allowed again once the queue is gone, as far as is known.
+    pub(super) fn expected(&self) -> f64 {
+        self.expected
+    }
 }
 
 impl Hybrid {
@@ -62,6 +71,7 @@ impl Hybrid {
         let excess = report.queue_ms.min(400.0) - self.dial.queue_ms;
         let kept = KEPT - (excess / DRAIN_MS).clamp(0.0, CUT_MAX);
         self.rate = self.rate.min(delivered * kept);
+        self.drain.expected = BACK * delivered.max(recent.delivered).min(self.drain.onset);
         self.drain.cut_at = now;
     }
 }

@@ -39,6 +39,10 @@ const CONFIRMED: f64 = 6.0;
 const ACCEPTED_MIN: f64 = 10.0;
 /// What is gone back to after a while is at most so many times what was delivered.
 const AHEAD: f64 = 1.3;
+/// Who sends less than this share of what the path has carried overflows no buffer,
+const SPARE: f64 = 0.7;
+/// if the queue is as good as empty and no more than that is lost.
+const SPARE_LOSS_MAX: f64 = 0.2;
 /// Below that it speaks for overflow when time is up.
 const LEANING: f64 = -0.7;
 /// What a path loses beside, if it is the buffer's fault.
@@ -144,6 +148,12 @@ impl Hybrid {
         if delivered <= 0.0 {
             return;
         }
+        if self.has_room_to_spare(report) && seen.share() <= SPARE_LOSS_MAX {
+            self.losses.learn(&seen);
+            self.losses.note_verdict(now, Verdict::Own, report.queue_ms);
+            self.test_after = now + PAUSE;
+            return;
+        }
         let accepted =
             self.losses.accepted().rate(ACCEPTED_MIN).unwrap_or(delivered).max(DIP * DIP * delivered);
         let rate = DIP * delivered.min(accepted).min(self.rate);
@@ -159,6 +169,16 @@ impl Hybrid {
             tally: Tally::default(),
         });
         self.enter(now, Phase::LossTest, "losses beyond the path's own");
+    }
+
+    /// Whether a sender that chooses from steps sends so much less than the path has carried that no buffer is full.
+    fn has_room_to_spare(&self, report: &Report) -> bool {
+        let is_empty = report.queue_ms <= 0.5 * self.dial.queue_ms + self.delay.jitter_ms();
+        self.steps.is_limited()
+            && self.phase == Phase::Cruise
+            && self.ceiling.is_none()
+            && is_empty
+            && report.rates.sent < SPARE * self.rate
     }
 
     pub(super) fn test_losses(&mut self, now: Instant, results: &[PacketResult]) {

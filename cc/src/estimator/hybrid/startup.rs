@@ -19,6 +19,9 @@ const ROUNDS_FLAT: u32 = 3;
 /// Two reports that deliver less than that of what is sent mean a queue that grows.
 const LAG: f64 = 0.9;
 
+/// A sender without anything to pad with proves nothing in a longer time either.
+const PROOF_TIME: Duration = Duration::from_secs(2);
+
 /// What start-up remembers.
 #[derive(Debug, Default)]
 pub(super) struct Startup {
@@ -66,7 +69,7 @@ impl Hybrid {
             return self.enter(now, Phase::Cruise, "at the most allowed");
         }
         if self.rate >= self.steps.startup_max() {
-            return self.enter(now, Phase::Cruise, "all that is wanted");
+            return self.look_for_proof(now, delivered);
         }
         if self.startup.round_ends.is_some_and(|end| now < end) {
             return;
@@ -84,6 +87,18 @@ impl Hybrid {
         if self.startup.flat >= ROUNDS_FLAT {
             self.rate = self.rate.min(delivered * 1.1);
             self.enter(now, Phase::Cruise, "delivers no more");
+        }
+    }
+
+    /// The rate is all that is wanted: it must have been delivered, too.
+    fn look_for_proof(&mut self, now: Instant, delivered: f64) {
+        let arrived = delivered / (1.0 - self.losses.inherent()).max(0.5);
+        if self.steps.is_proven_by(arrived) {
+            return self.enter(now, Phase::Cruise, "all that is wanted");
+        }
+        if now.since(self.since) >= PROOF_TIME + self.round() * 4 {
+            self.rate = self.rate.min(arrived.max(self.settings.limits.start.as_bps() as f64));
+            self.enter(now, Phase::Cruise, "what is wanted was not reached");
         }
     }
 

@@ -17,9 +17,11 @@ const DOUBLING: f64 = 0.25;
 /// The rate is at most so many times what is delivered, less than in start-up: somebody watches.
 const AHEAD: f64 = 1.7;
 /// The path has proven the step when it delivers this share of what it takes.
-const PROVEN: f64 = 0.93;
+const PROVEN: f64 = 0.95;
 /// Two reports that deliver less than that of what is sent mean a queue that grows.
-const LAG: f64 = 0.85;
+const LAG: f64 = 0.92;
+/// A queue so many times too long is one, whatever arrives.
+const LONG: f64 = 1.5;
 /// What is kept of what a climb delivered that went too far.
 const KEPT: f64 = 0.95;
 /// A climb takes no longer: a sender without anything to pad with does not get there.
@@ -28,9 +30,11 @@ const TIME_MAX: Duration = Duration::from_secs(2);
 const CALM: Duration = Duration::from_millis(400);
 /// After a climb that failed the next one waits, at first and at most.
 const WAIT_MIN: Duration = Duration::from_secs(3);
-const WAIT_MAX: Duration = Duration::from_secs(48);
+const WAIT_MAX: Duration = Duration::from_secs(10);
 /// The target leaves something of the rate, and a little more while a short queue stands.
-const ROOM: f64 = 1.05;
+const ROOM: f64 = 1.02;
+/// and somewhat more is granted, since what the step takes varies from moment to moment.
+const GRANTED: f64 = 1.02;
 /// Start-up looks so far beyond what is wanted next.
 const START_ROOM: f64 = 1.2;
 
@@ -79,6 +83,16 @@ impl Steps {
         self.need() * START_ROOM
     }
 
+    /// What the path is known to carry while a climb asks for more.
+    pub(super) fn proven(&self) -> f64 {
+        self.before
+    }
+
+    /// Whether so much delivered proves whatever is wanted.
+    pub(super) fn is_proven_by(&self, arrived: f64) -> bool {
+        arrived >= PROVEN * self.wanted().unwrap_or(0.0)
+    }
+
     /// What the next step takes, if one is wanted.
     fn wanted(&self) -> Option<f64> {
         match self.demand {
@@ -118,17 +132,20 @@ impl Hybrid {
         let lags = rates.delivered < LAG * rates.sent * (1.0 - self.losses.inherent());
         self.steps.lagging = if lags { self.steps.lagging + 1 } else { 0 };
         let grows = self.steps.lagging >= 2 && queue_ms > self.dial.queue_ms + self.delay.jitter_ms();
-        if congested || grows || self.is_losing(now) {
+        // Jitter alone makes a queue look longer when packets come closer together; then all that is sent arrives.
+        let is_full = congested && (lags || queue_ms > LONG * self.queue_max_ms());
+        if is_full || grows || self.is_losing(now) {
             self.give_up(now);
             self.rate = self.rate.min((KEPT * rates.delivered).max(self.steps.before));
-            if congested || grows {
+            if is_full || grows {
                 return self.start_drain(now, report);
             }
             return self.enter(now, Phase::Cruise, "the path loses what the next step takes");
         }
         let arrived = rates.delivered / (1.0 - self.losses.inherent()).max(0.5);
-        if self.rate >= wanted && arrived >= PROVEN * wanted {
+        if self.rate >= wanted && self.steps.is_proven_by(arrived) {
             self.steps.wait = WAIT_MIN;
+            self.rate = wanted * GRANTED;
             if self.ceiling.as_ref().is_some_and(|ceiling| ceiling.rate() < wanted) {
                 self.ceiling = None;
             }

@@ -8,7 +8,7 @@ use proto::time::Instant;
 use proto::units::{Bitrate, DataSize};
 
 use super::{Hybrid, Settings};
-use crate::estimator::model::{Model, Path, Row, Source};
+use crate::estimator::model::{Model, Path, Rival, Row, Source};
 use crate::estimator::{Demand, Estimator, RateLimits};
 use crate::packet::{Ecn, PacketClass, PacketResult, ProbeId, SentPacket};
 
@@ -179,7 +179,6 @@ fn what_nobody_wants_is_not_asked_for() {
         let mut own = hybrid(Scene::Pk);
         own.set_demand(Instant::ZERO, steps(next));
         let mut model = Model::new(own, four(), Source::Frames(Bitrate::kbps(250)));
-        model.run(secs(3));
         let mut asked = false;
         for _ in 0..200 {
             model.run(ms(50));
@@ -188,6 +187,68 @@ fn what_nobody_wants_is_not_asked_for() {
         }
         assert_eq!(asked, asks, "{claim}");
     }
+}
+
+/// A sender of 600 kbit/s that could make use of `next`, on a path of 1.4 Mbit/s.
+fn wanting(next: u64, path: &Path) -> Model<Hybrid> {
+    let mut own = hybrid(Scene::Pk);
+    own.set_demand(
+        Instant::ZERO,
+        Demand::Steps { current: Bitrate::kbps(600), next: Some(Bitrate::kbps(next)) },
+    );
+    Model::new(own, Path { rate: Bitrate::kbps(1_400), ..path.clone() }, Source::Frames(Bitrate::kbps(600)))
+}
+
+#[test]
+fn a_step_is_granted_when_the_path_has_carried_it_and_not_while_it_is_tried() {
+    for (claim, next, fits) in [("fits", 1_200, true), ("does not", 2_000, false)] {
+        let mut model = wanting(next, &four());
+        model.run(secs(90));
+        let step = Bitrate::kbps(next);
+        let granted = first(&model, Duration::ZERO, |row| row.target >= step);
+        assert_eq!(granted.is_some_and(|at| at < secs(6)), fits, "{claim}: {granted:?}");
+        assert_eq!(granted.is_some(), fits, "{claim}: {granted:?}");
+        let climbing = model.between(secs(30), secs(90)).filter(|row| row.state == "climb").count();
+        assert!(climbing < 60, "{claim}: of a minute the path was asked for {climbing} times 50 ms");
+        assert!(model.wait(0.9, secs(30), secs(90)) <= ms(30), "{claim}");
+    }
+}
+
+#[test]
+fn a_step_that_failed_is_granted_soon_once_the_path_carries_it() {
+    let mut model = wanting(2_000, &four());
+    model.run(secs(90));
+    model.path.rate = Bitrate::mbps(4);
+    model.run(secs(60));
+    let granted = first(&model, secs(90), |row| row.target >= Bitrate::mbps(2)).unwrap();
+    assert!(granted < secs(90 + 21), "{granted:?}");
+}
+
+#[test]
+fn a_drain_takes_nothing_back_that_will_fit_again() {
+    let mut own = hybrid(Scene::Pk);
+    own.set_demand(Instant::ZERO, Demand::Steps { current: Bitrate::kbps(1_000), next: None });
+    let mut model = Model::new(own, four(), Source::Frames(Bitrate::mbps(1)));
+    model.run(secs(20));
+    model.rival = Some(Rival::Constant(Bitrate::mbps(4)));
+    model.run(ms(300));
+    model.rival = None;
+    model.run(secs(10));
+    assert!(first(&model, secs(20), |row| row.state == "drain").is_some());
+    let least = model.between(secs(20), secs(30)).map(|row| row.target).min().unwrap();
+    assert!(least < Bitrate::mbps(1), "a queue of somebody else's is noticed: {least}");
+    assert!(least > Bitrate::kbps(600), "{least}");
+}
+
+#[test]
+fn who_sends_far_less_than_was_carried_is_not_slowed_by_losses_of_the_path() {
+    let mut model = wanting(1_000, &Path { loss: 0.05, ..four() });
+    model.path.rate = Bitrate::mbps(4);
+    model.run(secs(60));
+    let tests = model.between(secs(5), secs(60)).filter(|row| row.state == "loss-test").count();
+    assert_eq!(tests, 0);
+    let least = model.between(secs(5), secs(60)).map(|row| row.target).min().unwrap();
+    assert!(least >= Bitrate::mbps(1), "{least}");
 }
 
 proptest! {

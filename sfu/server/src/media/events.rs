@@ -7,10 +7,14 @@ use sfu::worker::Event;
 
 /// Logs `event` of worker `index`.
 pub(super) fn log(index: usize, event: &Event) {
+    if matches!(event, Event::DownlinkChanged { .. }) && !tracing::enabled!(tracing::Level::DEBUG) {
+        return; // several a second, and hardly anybody looks
+    }
     let text = describe(event);
     match event {
         Event::RoomOpened { .. } => tracing::info!("{text} on media worker {index}"),
         Event::HandshakeFailed { .. } => tracing::warn!("{text}"),
+        Event::DownlinkChanged { .. } => tracing::debug!("{text}"),
         Event::RoomClosed { .. }
         | Event::ParticipantJoined { .. }
         | Event::MediaConnected { .. }
@@ -31,6 +35,10 @@ fn describe(event: &Event) -> String {
         }
         Event::PathChanged { room, participant, remote } => {
             format!("room {:?}: {participant} moved to {remote}", room.as_str())
+        }
+        Event::DownlinkChanged { room, participant, transition, allowed } => {
+            let (room, from, to, reason) = (room.as_str(), transition.from, transition.to, transition.reason);
+            format!("room {room:?}: downlink of {participant} {from} -> {to}, {reason}; {allowed} allowed")
         }
         Event::HandshakeFailed { room, participant, reason } => {
             format!("room {:?}: DTLS with {participant} failed: {reason}", room.as_str())
