@@ -110,6 +110,8 @@ pub(super) struct Ceiling {
     before: f64,
     /// The share that was lost then.
     share: f64,
+    /// Whether start-up ended with it.
+    ended_startup: bool,
     /// The rate at first.
     first: f64,
     /// What drops have shown.
@@ -133,6 +135,7 @@ impl Ceiling {
             rate: KEPT * delivered,
             before: delivered,
             share: 0.0,
+            ended_startup: false,
             first: 0.0,
             full: None,
             wait,
@@ -156,6 +159,7 @@ impl Ceiling {
 
     /// Takes over what the one before knew, if it was about the same capacity.
     pub(super) fn inherit(&mut self, now: Instant, old: &Self) {
+        self.ended_startup = old.ended_startup;
         let Some(known) = old.full else { return };
         let Some(full) = self.full.filter(|full| (full.rate - known.rate).abs() < SAME * known.rate) else {
             return;
@@ -175,7 +179,13 @@ impl Ceiling {
     pub(super) fn set_origin(&mut self, before: f64, share: f64, test: LossTest) {
         self.before = before;
         self.share = share;
+        self.ended_startup |= test.was_starting();
         self.probation = Some(test);
+    }
+
+    /// Whether start-up ended with it: if it was wrong there is more to look for.
+    pub(super) fn ended_startup(&self) -> bool {
+        self.ended_startup
     }
 
     pub(super) fn rate(&self) -> f64 {

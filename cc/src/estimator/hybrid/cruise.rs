@@ -25,13 +25,16 @@ const RELIEVED: f64 = 30.0;
 /// below this share of what the path has carried within the last minutes:
 const RELIEF_BELOW: f64 = 0.85;
 /// Growth is at most so much of the rate each second.
-const GROWTH_MAX: f64 = 1.5;
+const GROWTH_MAX: f64 = 1.0;
 /// The queue that the law leaves alone: this share of what the scene bears, and so many times the jitter.
-const QUIET: f64 = 0.2;
+const QUIET: f64 = 0.1;
 const QUIET_JITTERS: f64 = 0.3;
 /// and more for each millisecond of it: an empty queue and a short one look the same there.
 const QUIET_JITTER_MS: f64 = 0.08;
-/// A longer one ends acceleration for so long.
+/// and so many times what jitter is beyond a packet's own time: on a slow path the two are alike.
+const QUIET_BEYOND_OWN: f64 = 2.8;
+/// One longer by this share of what the scene bears ends acceleration for so long.
+const LOUD: f64 = 0.25;
 const QUIET_TIME: Duration = Duration::from_millis(700);
 /// What trains prove is taken by so much each second, in logarithms: 1.15 each 100 ms.
 const PROVEN_GROWTH: f64 = 1.4;
@@ -105,7 +108,7 @@ impl Hybrid {
         let borne = self.dial.queue_ms;
         let excess = self.excess_ms();
         let relieved = self.is_relieved();
-        if excess > 0.0 {
+        if excess > LOUD * borne {
             self.cruise.noisy_until = now + QUIET_TIME;
             self.cruise.boost = 1.0;
         } else if now >= self.cruise.noisy_until || relieved {
@@ -191,7 +194,10 @@ impl Hybrid {
     /// The queue beyond what the law leaves alone, in milliseconds.
     pub(super) fn excess_ms(&self) -> f64 {
         let jitter = self.delay.jitter_ms();
-        let quiet = QUIET * self.dial.queue_ms + (QUIET_JITTERS + QUIET_JITTER_MS * jitter) * jitter;
+        let beyond_own = (jitter - self.packet_ms(self.rate)).max(0.0);
+        let quiet = QUIET * self.dial.queue_ms
+            + (QUIET_JITTERS + QUIET_JITTER_MS * jitter) * jitter
+            + QUIET_BEYOND_OWN * beyond_own;
         // Below a known ceiling a queue cannot become long, and what looks like one is jitter.
         let spared =
             if self.ceiling.as_ref().is_some_and(Ceiling::is_known) { self.dial.queue_ms } else { 0.0 };
@@ -201,10 +207,14 @@ impl Hybrid {
     /// How much longer a packet takes to enter the path than it did when the base was measured, in milliseconds: a path
     /// that has become slower delays even the first in its queue.
     fn serialization_ms(&self) -> f64 {
-        let bits = 8.0 * self.delivery.mean_bytes();
-        let (slow, fast) = (self.rate.max(1.0), self.most.max(self.rate).max(1.0));
-        let own = (1e3 * bits * (1.0 / slow - 1.0 / fast)).min(SERIALIZATION_MAX_MS);
+        let fastest = self.most.max(self.rate);
+        let own = (self.packet_ms(self.rate) - self.packet_ms(fastest)).min(SERIALIZATION_MAX_MS);
         (own - self.delay.floor_ms()).max(0.0) // an empty queue's floor has it already
+    }
+
+    /// What a packet of the usual size takes at a rate, in milliseconds.
+    fn packet_ms(&self, rate: f64) -> f64 {
+        8e3 * self.delivery.mean_bytes() / rate.max(1.0)
     }
 
     /// Takes what trains prove beyond the rate.

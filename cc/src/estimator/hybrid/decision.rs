@@ -13,7 +13,7 @@ use super::{Hybrid, Phase, bps, cruise};
 use crate::estimator::{RateLimits, Target};
 
 /// What the target leaves of the rate: encoders vary by 5 % from picture to picture.
-const MARGIN: f64 = 0.99;
+const MARGIN: f64 = 0.995;
 /// The pace where the path is known to carry hardly more than is sent.
 const NEAR: f64 = 1.04;
 /// Beyond the base round trip and the scene's queue, so much time's worth may be in flight: reports come late, and a

@@ -4,7 +4,8 @@
 //!
 //! The base is the least one-way delay of the last 40 s. A sample is the least of a stretch of at least `SAMPLE_PACKETS`
 //! packets: a queue delays all of them, jitter hardly ever does. What jitter still leaves of it, the floor, is the
-//! median of the samples of an empty queue, no more than the jitter between samples explains.
+//! median of the samples of an empty queue, no more than the jitter between samples explains. It is remembered as a delay
+//! and not as a distance from the base, which jumps when an old minimum is forgotten.
 //! Two clocks drift apart by up to 250 parts in a million: the base's minima are tilted by the median of their
 //! differences, where those agree.
 
@@ -40,7 +41,7 @@ const LEVEL_TIME_MIN: f64 = 0.1;
 const LEVEL_TIME_MAX: f64 = 0.8;
 /// No more than that is ever taken for jitter, in milliseconds.
 const FLOOR_MAX_MS: f64 = 80.0;
-const FLOOR_JITTERS: f64 = 6.0;
+const FLOOR_JITTERS: f64 = 14.0;
 /// Jitter that has ceased is remembered for so many seconds, as the base is that it made.
 const WIDEST_TIME: f64 = 40.0;
 /// Where packets keep their order jitter grows with their rate: samples of less than this share of the rate say little.
@@ -65,12 +66,13 @@ pub(super) struct Delay {
     jitter_ms: f64,
     level_ms: f64,
     sampled_at: Option<Instant>,
-    /// Samples of an empty queue, and how much was sent then.
-    empty: VecDeque<(f64, f64)>,
+    empty: VecDeque<Empty>,
     widest_ms: f64,
     emptied_at: Option<Instant>,
     sorted: Vec<f64>,
     since_floor: u32,
+    /// What packets took through an empty queue, by two clocks, at a time.
+    empty_ms: Option<(Instant, f64)>,
     floor_ms: f64,
     pending: Option<Pending>,
     samples: u32,
@@ -80,6 +82,15 @@ pub(super) struct Delay {
     last_received: Option<Instant>,
     gap: Duration,
     is_frozen: bool,
+}
+
+/// A sample of an empty queue.
+#[derive(Debug, Clone, Copy)]
+struct Empty {
+    at: Instant,
+    /// How much was sent then.
+    rate: f64,
+    delay_ms: f64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -136,15 +147,16 @@ impl Delay {
         self.widest_ms = self.widest_ms.max(self.jitter_ms);
         if let Some(rate) = empty {
             self.emptied_at = Some(now);
-            self.empty.push_back((rate, raw_ms));
+            self.empty.push_back(Empty { at: now, rate, delay_ms: pending.least_ms });
             if self.empty.len() > EMPTY_MAX {
                 self.empty.pop_front();
             }
             self.since_floor += 1;
             if self.since_floor >= FLOOR_EVERY || self.empty.len() < EMPTY_FEW {
-                self.find_floor();
+                self.find_floor(now);
             }
         }
+        self.settle_floor(now);
         true
     }
 
@@ -212,6 +224,7 @@ impl Delay {
         self.level_ms = 0.0;
         self.raw_ms = 0.0;
         self.empty.clear();
+        self.empty_ms = None;
         self.floor_ms = 0.0;
     }
 
@@ -284,17 +297,32 @@ impl Delay {
         }
     }
 
-    fn find_floor(&mut self) {
+    fn find_floor(&mut self, now: Instant) {
         self.since_floor = 0;
         self.sorted.clear();
-        let rate = self.empty.back().map_or(0.0, |(rate, _)| *rate);
-        self.sorted.extend(self.empty.iter().filter(|(other, _)| *other > LIKE * rate).map(|(_, raw)| raw));
+        let rate = self.empty.back().map_or(0.0, |newest| newest.rate);
+        let tilt_ms = self.tilt_ms;
+        let like = self.empty.iter().filter(|other| other.rate > LIKE * rate);
+        self.sorted.extend(like.map(|other| other.delay_ms + drift_ms(tilt_ms, now.since(other.at))));
         if self.sorted.is_empty() {
             return; // hostile reports alone say that nothing was sent
         }
         let middle = self.sorted.len() / 2;
         let (_, median, _) = self.sorted.select_nth_unstable_by(middle, f64::total_cmp);
-        let trust = ((self.widest_ms - 0.7) / 1.0).clamp(0.0, 1.0);
-        self.floor_ms = median.min(FLOOR_MAX_MS).min(FLOOR_JITTERS * self.widest_ms) * trust;
+        self.empty_ms = Some((now, *median));
     }
+
+    /// The floor is that of an empty queue's delay over the base, wherever the base is by now.
+    fn settle_floor(&mut self, now: Instant) {
+        let Some((at, empty_ms)) = self.empty_ms else { return };
+        let empty_ms = empty_ms + drift_ms(self.tilt_ms, now.since(at));
+        let above = (empty_ms - self.base_ms()).clamp(0.0, FLOOR_MAX_MS);
+        let trust = ((self.widest_ms - 0.7) / 1.0).clamp(0.0, 1.0);
+        self.floor_ms = above.min(FLOOR_JITTERS * self.widest_ms) * trust;
+    }
+}
+
+/// How far two clocks drift apart in a time, if they do so by `tilt_ms` from bucket to bucket.
+fn drift_ms(tilt_ms: f64, time: Duration) -> f64 {
+    tilt_ms * time.as_secs_f64() / BUCKET.as_secs_f64()
 }

@@ -12,7 +12,7 @@ const DRAIN_MS: f64 = 260.0;
 /// No answer goes below this share of what is delivered.
 const CUT_MAX: f64 = 0.5;
 /// What is sent once the queue is gone, of what was delivered while it was there.
-const BACK: f64 = 0.98;
+const BACK: f64 = 0.95;
 /// The queue is gone when this share of what the scene bears is left.
 const GONE: f64 = 0.8;
 /// A drain takes no longer: what then still stands is not ours to drain.

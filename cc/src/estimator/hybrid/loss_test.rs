@@ -6,6 +6,7 @@ use proto::time::Instant;
 
 use super::ceiling::Ceiling;
 use super::losses::{Counter, Tally, Verdict};
+use super::startup::Startup;
 use super::{Hybrid, Phase, Report};
 use crate::packet::PacketResult;
 
@@ -69,6 +70,10 @@ pub(super) struct LossTest {
 impl LossTest {
     pub(super) fn rate(&self) -> f64 {
         self.rate
+    }
+
+    pub(super) fn was_starting(&self) -> bool {
+        self.was_starting
     }
 
     /// How much likelier the path's own losses are than a buffer's, as a logarithm: one share before and during the test,
@@ -218,7 +223,7 @@ impl Hybrid {
                 ceiling.inherit(now, old);
             }
             self.rate = ceiling.rate();
-            ceiling.set_origin(test.before, test.seen.share(), LossTest { from: now, ..test });
+            ceiling.set_origin(test.before, test.seen.least_share(), LossTest { from: now, ..test });
             if let Some(full) = ceiling.full() {
                 self.capacity = Some(full);
             }
@@ -238,11 +243,16 @@ impl Hybrid {
         self.losses.learn(&all);
         self.losses.note_verdict(now, Verdict::Own, test.queue_ms);
         self.rate = test.before;
+        let mut starts = test.was_starting;
         if let Some(before) = self.ceiling.as_ref().and_then(|ceiling| ceiling.disproved(all.share())) {
             self.rate = self.rate.max(before);
-            self.ceiling = None;
+            starts |= self.ceiling.take().is_some_and(|ceiling| ceiling.ended_startup());
+            self.capacity = None;
         }
-        let next = if test.was_starting { Phase::Startup } else { Phase::Cruise };
+        if starts && self.phase != Phase::Startup {
+            self.startup = Startup::default();
+        }
+        let next = if starts { Phase::Startup } else { Phase::Cruise };
         self.enter(now, next, "losses are the path's own");
     }
 
@@ -298,16 +308,17 @@ mod tests {
 
     #[test]
     fn a_shallow_buffer_is_told_from_losses_of_the_path() {
-        // (queue in milliseconds, loss, whether tests find overflow, whether they find the path's own)
-        let cases = [(10, 0.0, true, false), (300, 0.03, false, true), (300, 0.0, false, false)];
-        for (queue, loss, overflow, own) in cases {
+        // (queue in milliseconds, loss, which verdict stands: few losses at first may be misjudged, and are judged anew)
+        let cases = [(10, 0.0, Some("overflow")), (300, 0.03, Some("own")), (300, 0.0, None)];
+        for (queue, loss, verdict) in cases {
             let model = played(Duration::from_millis(queue), loss);
             let verdicts: Verdicts = model.estimator.losses.verdicts();
-            assert_eq!(
-                (verdicts.overflow > 0, verdicts.own > 0),
-                (overflow, own),
-                "{queue} {loss} {verdicts:?}"
-            );
+            let last = match (verdicts.overflow_at, verdicts.own_at) {
+                (None, None) => None,
+                (overflow, own) => Some(if overflow > own { "overflow" } else { "own" }),
+            };
+            assert_eq!(last, verdict, "{queue} {loss} {verdicts:?}");
+            let overflow = verdict == Some("overflow");
             assert_eq!(model.estimator.ceiling.is_some(), overflow, "{queue} {loss}");
             let from = Duration::from_secs(5);
             let (used, lost) = (model.utilization(from, END), model.loss(from, END));

@@ -48,6 +48,11 @@ impl Tally {
         if self.packets > 0.0 { self.lost / self.packets } else { 0.0 }
     }
 
+    /// The share that is lost at least, as far as so few losses can tell.
+    pub(super) fn least_share(&self) -> f64 {
+        ((self.lost - self.lost.sqrt()) / self.packets.max(1.0)).max(0.0)
+    }
+
     /// How many packets an episode loses on the average, at least one.
     pub(super) fn burst(&self) -> f64 {
         if self.episodes > 0.0 { (self.lost / self.episodes).max(1.0) } else { 1.0 }
