@@ -34,7 +34,7 @@ struct Crowd {
 impl Crowd {
     fn new(seed: u64) -> Self {
         let chance = Seed::from_number(seed).fork("crowd").generator();
-        let mut net = Net::generous(seed);
+        let mut net = Net::new(seed);
         let present = (0..2).map(|number| net.join("show", &format!("person {number}"), plan())).collect();
         net.run(secs(1));
         Self { net, chance, present, broken: Vec::new(), story: Vec::new() }

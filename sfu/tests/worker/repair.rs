@@ -24,7 +24,7 @@ fn lose(ssrc: Ssrc, lost: &'static [usize]) -> Filter {
 
 #[test]
 fn a_packet_lost_on_the_way_down_comes_again_with_the_identical_payload() {
-    let mut net = Net::generous(40);
+    let mut net = Net::new(40);
     let ana = net.join("show", "ana", Plan::TALKER);
     let (bo, cy) = (net.join("show", "bo", Plan::VIEWER), net.join("show", "cy", Plan::VIEWER));
     net.run(secs(2));
@@ -54,7 +54,7 @@ fn towards_a_viewer_that_loses_packets_answers_go_twice_five_milliseconds_apart(
         ("one is lost", &[100][..], &[1][..]),
         ("one in fifteen", &[15, 30, 45, 60, 75, 90], &[1, 1, 1, 2, 2, 2]),
     ] {
-        let mut net = Net::generous(50);
+        let mut net = Net::generous(50); // so that nothing waits for the pacer's turn
         let (ana, bo) = (net.join("show", "ana", Plan::TALKER), net.join("show", "bo", Plan::VIEWER));
         net.run(secs(6));
         net.links[bo].down = Some(lose(slot(&net, bo, ana, Source::Camera).ssrc, lost));
@@ -77,7 +77,7 @@ fn towards_a_viewer_that_loses_packets_answers_go_twice_five_milliseconds_apart(
 
 #[test]
 fn what_was_sent_before_a_switch_comes_again_as_it_was_also_right_after_the_switch() {
-    let mut net = Net::generous(41);
+    let mut net = Net::new(41);
     let (ana, bo) = (net.join("show", "ana", Plan::TALKER), net.join("show", "bo", Plan::VIEWER));
     net.run(secs(2));
     let track = net.peers[ana].track(Source::Camera).unwrap();
@@ -108,7 +108,7 @@ fn what_was_sent_before_a_switch_comes_again_as_it_was_also_right_after_the_swit
 
 #[test]
 fn packets_lost_on_the_way_up_are_asked_for_recovered_and_forwarded_in_place() {
-    let mut net = Net::generous(42);
+    let mut net = Net::new(42);
     let (ana, bo) = (net.join("show", "ana", Plan::TALKER), net.join("show", "bo", Plan::VIEWER));
     net.run(secs(2));
     let ssrc = net.with(ana, |ana| ana.sender.stream_mut(1, 1).ssrc);
@@ -134,7 +134,7 @@ fn packets_lost_on_the_way_up_are_asked_for_recovered_and_forwarded_in_place() {
 
 #[test]
 fn heavy_loss_both_ways_is_lived_through_and_healed() {
-    let mut net = Net::generous(43);
+    let mut net = Net::new(43);
     let (ana, bo) = (net.join("show", "ana", Plan::TALKER), net.join("show", "bo", Plan::TALKER));
     net.run(secs(2));
     for peer in [ana, bo] {
@@ -192,7 +192,7 @@ fn a_wish_that_crosses_the_key_frame_is_served_by_it() {
 #[test]
 fn an_outage_of_four_seconds_is_over_a_second_after_the_network_is_back() {
     for (seed, outage) in [(46, "publisher"), (47, "viewer")] {
-        let mut net = Net::generous(seed);
+        let mut net = Net::new(seed);
         let (ana, bo) = (net.join("show", "ana", Plan::TALKER), net.join("show", "bo", Plan::VIEWER));
         net.run(secs(3));
         let cut = if outage == "publisher" { ana } else { bo };
@@ -210,7 +210,7 @@ fn an_outage_of_four_seconds_is_over_a_second_after_the_network_is_back() {
 
 #[test]
 fn a_flood_of_requests_neither_amplifies_nor_reaches_the_publisher() {
-    let mut net = Net::generous(48);
+    let mut net = Net::new(48);
     let ana = net.join("show", "ana", Plan::TALKER);
     let (bo, cy) = (net.join("show", "bo", Plan::VIEWER), net.join("show", "cy", Plan::VIEWER));
     net.run(secs(3));

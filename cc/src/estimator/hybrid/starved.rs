@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use proto::time::Instant;
 
+use super::startup::Startup;
 use super::{Hybrid, Phase};
 use crate::packet::PacketResult;
 
@@ -16,6 +17,8 @@ const EVERY: Duration = Duration::from_millis(200);
 const KEPT: f64 = 0.7;
 /// After such a time the path may be another one.
 const LONG: Duration = Duration::from_secs(2);
+/// What is gone back to of the rate before, when reports come again: who waited for reports waits for pictures, too.
+const BACK: f64 = 0.5;
 
 /// Whether reports come.
 #[derive(Debug, Default)]
@@ -27,6 +30,8 @@ pub(super) struct Silence {
     last_sent: Option<Instant>,
     /// For how long reports may fail to come.
     patience: Duration,
+    /// The rate when they ceased.
+    before: f64,
 }
 
 impl Silence {
@@ -71,6 +76,7 @@ impl Hybrid {
         if self.phase != Phase::Starved {
             self.test = None;
             self.delay.set_frozen(false);
+            self.silence.before = self.rate;
             self.enter(now, Phase::Starved, "no reports");
         }
         self.silence.last_cut = Some(now);
@@ -90,6 +96,10 @@ impl Hybrid {
         }
         self.losses.clear();
         self.test_after = now + Duration::from_millis(500);
-        self.enter(now, Phase::Cruise, "reports again");
+        self.rate = self.rate.max(BACK * self.silence.before);
+        if long {
+            self.startup = Startup::default();
+        }
+        self.enter(now, if long { Phase::Startup } else { Phase::Cruise }, "reports again");
     }
 }
