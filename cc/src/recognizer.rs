@@ -31,7 +31,7 @@ use crate::packet::PacketResult;
 
 /// The first verdict comes after so much time with reports, and so many packets: 4 s, to be there within 5.
 const FIRST: Duration = Duration::from_secs(4);
-const PACKETS_MIN: f64 = 50.0;
+const PACKETS_MIN: i64 = 50;
 /// Another class must hold for so long: a second's slot of the window that comes or goes does not change it and back.
 const HOLD: Duration = Duration::from_secs(1);
 /// It changes no sooner again (references §4.5).
@@ -43,7 +43,7 @@ const BLOATED_SECONDS: f64 = 0.5;
 /// A buffer stays what it is: for so long it is remembered.
 const BLOATED_MEMORY: Duration = Duration::from_secs(60);
 /// One report tells of no more time than that.
-const STEP_MAX: f64 = 1.0;
+const STEP_MAX: Duration = Duration::from_secs(1);
 /// One hole is of no more packets than that: numbers that jump farther are a liar's.
 const HOLE_MAX: u64 = 1_000;
 
@@ -96,7 +96,6 @@ pub struct Recognizer {
     first_report: Option<Instant>,
     last_report: Option<Instant>,
     bloated_at: Option<Instant>,
-    sum: Counts,
     class: PathClass,
     changed_at: Option<Instant>,
     /// Another class that holds, and since when.
@@ -107,9 +106,10 @@ impl Recognizer {
     /// Takes in a report, with what congestion control made of it.
     pub fn handle_report(&mut self, now: Instant, results: &[PacketResult], observation: &Observation) {
         let first = *self.first_report.get_or_insert(now);
-        let step = self.last_report.map_or(0.0, |last| now.since(last).as_secs_f64().min(STEP_MAX));
+        let step = self.last_report.map_or(Duration::ZERO, |last| now.since(last).min(STEP_MAX));
+        let step = step.as_nanos() as i64;
         self.last_report = Some(now);
-        let mut counts = Counts { seconds: step, ..Counts::default() };
+        let mut counts = Counts { nanos: step, packets: results.len() as i64, ..Counts::default() };
         if observation.is_competing {
             counts.competing = step;
         }
@@ -119,18 +119,15 @@ impl Recognizer {
         if observation.queue >= BLOATED {
             counts.bloated = step;
         }
-        for result in results {
-            self.handle_result(&mut counts, result);
-        }
-        if counts.lost > 0.0 {
+        self.handle_results(&mut counts, results);
+        if counts.lost > 0 {
             self.losses.handle_lossy_report(&mut counts, now);
         }
         self.window.add(now, &counts);
-        self.sum = self.window.sum();
-        if self.sum.bloated >= BLOATED_SECONDS {
+        if self.window.sum().bloated_s() >= BLOATED_SECONDS {
             self.bloated_at = Some(now);
         }
-        if now.since(first) >= FIRST && self.sum.packets >= PACKETS_MIN {
+        if now.since(first) >= FIRST && self.window.sum().packets >= PACKETS_MIN {
             let signs = self.signs(now, observation);
             self.settle(now, verdict::classify(&signs, self.class));
         }
@@ -143,7 +140,7 @@ impl Recognizer {
 
     /// What lies behind the class.
     pub fn facts(&self) -> Facts {
-        let sum = &self.sum;
+        let sum = self.window.sum();
         let is_own = matches!(self.class, PathClass::Random | PathClass::Bursty);
         let time = |ms: f64| Duration::from_secs_f64(ms.clamp(0.0, 60_000.0) / 1e3);
         Facts {
@@ -158,36 +155,50 @@ impl Recognizer {
         }
     }
 
-    fn handle_result(&mut self, counts: &mut Counts, result: &PacketResult) {
+    /// Takes in runs of packets that follow each other and arrived, as nearly all do, and what is between them.
+    fn handle_results(&mut self, counts: &mut Counts, mut results: &[PacketResult]) {
+        while let Some(first) = results.first() {
+            let next = self.next.unwrap_or(first.sent.number);
+            let follows = |(place, result): &(usize, &PacketResult)| {
+                result.sent.number == next.wrapping_add(*place as u64) && result.received.is_some()
+            };
+            let (run, rest) = results.split_at(results.iter().enumerate().take_while(follows).count());
+            self.arrivals.handle_run(counts, run);
+            self.next = Some(next.saturating_add(run.len() as u64));
+            let Some((odd, rest)) = rest.split_first() else { return };
+            self.handle_odd(counts, odd);
+            results = rest;
+        }
+    }
+
+    /// Takes in a packet that was lost, or is not the one behind the one before.
+    fn handle_odd(&mut self, counts: &mut Counts, result: &PacketResult) {
         let number = result.sent.number;
         let next = self.next.unwrap_or(number);
         let is_late = number < next;
         if is_late {
             // It was told of late, or is only now known to be lost: it was no hole.
-            counts.unheard -= 1.0;
+            counts.unheard -= 1;
         } else {
             if number > next {
                 self.arrivals.handle_hole();
-                counts.unheard += (number - next).min(HOLE_MAX) as f64;
+                counts.unheard += (number - next).min(HOLE_MAX) as i64;
             }
             self.next = Some(number.saturating_add(1));
         }
-        counts.packets += 1.0;
-        match result.received {
-            Some(received) if !is_late => self.arrivals.handle_arrival(counts, result, received),
-            Some(_) => {}
-            None => {
-                let (usual, base) = (self.arrivals.beyond_level_ms(), self.arrivals.beyond_base_ms());
-                self.losses.handle_loss(counts, number, usual, base);
-            }
+        if result.received.is_none() {
+            let (usual, base) = (self.arrivals.beyond_level_ms(), self.arrivals.beyond_base_ms());
+            self.losses.handle_loss(counts, number, usual, base);
+        } else if !is_late {
+            self.arrivals.handle_run(counts, core::slice::from_ref(result));
         }
     }
 
     fn signs(&self, now: Instant, observation: &Observation) -> Signs {
-        let sum = &self.sum;
+        let sum = self.window.sum();
         Signs {
             loss: sum.loss(),
-            losses: sum.lost,
+            losses: sum.lost as f64,
             loss_after_loss: sum.loss_after_loss(),
             evenness: sum.evenness(),
             told_by: self.losses.weight(),
@@ -200,7 +211,7 @@ impl Recognizer {
             jumpiness: self.arrivals.jumpiness(),
             pairs: self.arrivals.pairs(),
             busy: sum.busy_share(),
-            stalls: sum.stalls,
+            stalls: sum.stalls as f64,
             silence: sum.silence(),
             is_bloated: self.bloated_at.is_some_and(|at| now.since(at) <= BLOATED_MEMORY),
             round_trip_ms: observation.round_trip.as_secs_f64() * 1e3,

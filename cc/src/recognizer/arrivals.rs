@@ -7,15 +7,11 @@
 //! levels that alternate each few seconds (a rival that comes and goes) make for few jumps, though for a wide spread:
 //! that is why jumps are counted, and not the deviation of references §4.5.
 
-use core::time::Duration;
-
-use proto::time::Instant;
-
 use super::window::Counts;
 use crate::packet::PacketResult;
 
 /// A bin: short against what changes in a cell, long against a picture's interval of 33 ms.
-const BIN: Duration = Duration::from_millis(100);
+const BIN_NANOS: u64 = 100_000_000;
 /// Bins with fewer packets say nothing: one more or less would be a jump.
 const BIN_PACKETS: u32 = 4;
 /// A queue stands in a bin if even its least delay exceeds the base by so many milliseconds: jitter of 5 ms stays below.
@@ -30,38 +26,48 @@ const KEEP: f64 = 0.98;
 const TELLS: f64 = 6.0;
 /// A stall: nothing arrives for so long, and for so much longer than nothing was sent (references §4.5: 40 to 200 ms;
 /// what is longer is an outage). Jitter of 5 ms does not make 30 ms between neighbors.
-const STALL_MIN: Duration = Duration::from_millis(40);
-const STALL_MAX: Duration = Duration::from_millis(400);
-const STALL_EXCESS: Duration = Duration::from_millis(30);
+const STALL_MIN_NANOS: u64 = 40_000_000;
+const STALL_MAX_NANOS: u64 = 400_000_000;
+const STALL_EXCESS_NANOS: u64 = 30_000_000;
 /// The 95th percentile of stalls' lengths follows by steps: up by 19 parts for a longer one, down by one for a shorter.
 const QUANTILE: f64 = 0.95;
 const QUANTILE_STEP: f64 = 0.1;
 /// The base is the least delay of the last one to two of those.
-const BASE_TIME: Duration = Duration::from_secs(30);
+const BASE_TIME_NANOS: u64 = 30_000_000_000;
 /// The usual delay is a mean over about so many packets: half a second.
 const LEVEL_WEIGHT: f64 = 1.0 / 256.0;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Bin {
-    start: Instant,
+    start: u64,
+    /// Zero while there is none.
+    ends: u64,
     packets: u32,
-    bytes: f64,
-    least_ms: f64,
+    bytes: u64,
+    least: i64,
 }
 
-/// See the module's description.
+/// The least delay since some time, and that of the time before.
+#[derive(Debug, Clone, Copy, Default)]
+struct Base {
+    ends: u64,
+    least: i64,
+    before: i64,
+}
+
+/// See the module's description. Times and delays are nanoseconds, for there are many packets; a delay is told against
+/// the first packet's.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals {
-    /// What the first packet took by two clocks, in nanoseconds.
+    /// What the first packet took by two clocks.
     zero: Option<i64>,
-    /// Since when, the least delay since then, and that of the time before, in milliseconds.
-    base: Option<(Instant, f64, f64)>,
+    base: Base,
     /// When the packet before was sent, and when the latest so far arrived.
-    last: Option<(Instant, Instant)>,
-    last_ms: f64,
-    level_ms: f64,
-    bin: Option<Bin>,
-    /// What the bin before delivered in bytes each [`BIN`], if a queue stood in it.
+    last: Option<(u64, u64)>,
+    newest: i64,
+    level: f64,
+    bin: Bin,
+    /// What the bin before delivered in bytes each [`BIN_NANOS`], if a queue stood in it.
     busy: Option<f64>,
     /// Pairs of bins with a queue, and those that jump.
     pairs: f64,
@@ -73,38 +79,40 @@ impl Arrivals {
     /// Packets are missing here that no report covers: what comes next does not follow what came before.
     pub(super) fn handle_hole(&mut self) {
         self.last = None;
-        self.bin = None;
+        self.bin = Bin::default();
         self.busy = None;
     }
 
-    /// Takes in a packet that arrived.
-    pub(super) fn handle_arrival(&mut self, counts: &mut Counts, result: &PacketResult, received: Instant) {
-        let sent = result.sent.sent;
-        let delay_ms = self.delay_ms(sent, received);
-        self.note_base(received, delay_ms);
-        self.level_ms += LEVEL_WEIGHT * (delay_ms - self.level_ms);
-        self.last_ms = delay_ms;
-        let (last_sent, last_received) = *self.last.get_or_insert((sent, received));
-        let (gap, pause) = (received.since(last_received), sent.since(last_sent));
-        if gap >= STALL_MIN && gap <= STALL_MAX && gap >= pause + STALL_EXCESS {
-            counts.stalls += 1.0;
-            self.note_stall(gap.as_secs_f64() * 1e3);
-            // A bin with a stall and the one that catches up are no jump of what the path carries.
-            self.bin = None;
-            self.busy = None;
+    /// Takes in packets that were sent one after the other and arrived.
+    pub(super) fn handle_run(&mut self, counts: &mut Counts, run: &[PacketResult]) {
+        let times = |result: &PacketResult| Some((result.sent.sent.as_nanos(), result.received?.as_nanos()));
+        let Some(first) = run.first().and_then(times) else { return };
+        let zero = *self.zero.get_or_insert_with(|| first.1.wrapping_sub(first.0).cast_signed());
+        let ((mut last_sent, mut last_received), mut level) = (self.last.unwrap_or(first), self.level);
+        for result in run {
+            let Some((sent, received)) = times(result) else { continue };
+            let delay = received.wrapping_sub(sent).cast_signed().wrapping_sub(zero);
+            level += LEVEL_WEIGHT * (delay as f64 - level);
+            self.newest = delay;
+            self.note_base(received, delay);
+            let gap = received.saturating_sub(last_received);
+            if gap >= STALL_MIN_NANOS {
+                self.note_gap(counts, gap, sent.saturating_sub(last_sent));
+            }
+            (last_sent, last_received) = (sent.max(last_sent), received.max(last_received));
+            self.note_bin(counts, result.sent.size.as_bytes(), received, delay);
         }
-        self.last = Some((sent.max(last_sent), received.max(last_received)));
-        self.note_bin(counts, result.sent.size.as_bytes() as f64, received, delay_ms);
+        (self.last, self.level) = (Some((last_sent, last_received)), level);
     }
 
     /// The newest packet's delay beyond what is usual now, in milliseconds.
     pub(super) fn beyond_level_ms(&self) -> f64 {
-        self.last_ms - self.level_ms
+        (self.newest as f64 - self.level) / 1e6
     }
 
     /// The newest packet's delay beyond the base, in milliseconds.
     pub(super) fn beyond_base_ms(&self) -> f64 {
-        self.last_ms - self.base_ms()
+        ms(self.newest) - self.base_ms()
     }
 
     /// How many pairs of bins with a queue [`Self::jumpiness`] is of, at most 50.
@@ -127,23 +135,29 @@ impl Arrivals {
         self.stall_p95_ms
     }
 
-    fn delay_ms(&mut self, sent: Instant, received: Instant) -> f64 {
-        let raw = received.as_nanos().wrapping_sub(sent.as_nanos()).cast_signed();
-        let zero = *self.zero.get_or_insert(raw);
-        raw.wrapping_sub(zero) as f64 / 1e6
-    }
-
     fn base_ms(&self) -> f64 {
-        self.base.map_or(0.0, |(_, now, before)| now.min(before))
+        ms(self.base.least.min(self.base.before))
     }
 
-    fn note_base(&mut self, received: Instant, delay_ms: f64) {
-        let (since, least, _) = self.base.get_or_insert((received, delay_ms, delay_ms));
-        if received.since(*since) >= BASE_TIME {
-            self.base = Some((received, delay_ms, *least));
-        } else {
-            *least = least.min(delay_ms);
+    fn note_base(&mut self, received: u64, delay: i64) {
+        if received < self.base.ends {
+            self.base.least = self.base.least.min(delay);
+            return;
         }
+        let before = if self.base.ends == 0 { delay } else { self.base.least };
+        self.base = Base { ends: received.saturating_add(BASE_TIME_NANOS), least: delay, before };
+    }
+
+    /// Nothing arrived for some time, and nothing was sent for a part of it.
+    fn note_gap(&mut self, counts: &mut Counts, gap: u64, pause: u64) {
+        if gap > STALL_MAX_NANOS || gap < pause.saturating_add(STALL_EXCESS_NANOS) {
+            return;
+        }
+        counts.stalls += 1;
+        self.note_stall(gap as f64 / 1e6);
+        // A bin with a stall and the one that catches up are no jump of what the path carries.
+        self.bin = Bin::default();
+        self.busy = None;
     }
 
     fn note_stall(&mut self, length_ms: f64) {
@@ -155,25 +169,27 @@ impl Arrivals {
             if length_ms > self.stall_p95_ms { QUANTILE * step } else { (QUANTILE - 1.0) * step };
     }
 
-    fn note_bin(&mut self, counts: &mut Counts, bytes: f64, received: Instant, delay_ms: f64) {
-        let new = Bin { start: received, packets: 1, bytes, least_ms: delay_ms };
-        let Some(bin) = &mut self.bin else {
-            self.bin = Some(new);
-            return;
-        };
-        let time = received.since(bin.start);
-        if time < BIN {
+    fn note_bin(&mut self, counts: &mut Counts, bytes: u64, received: u64, delay: i64) {
+        let bin = &mut self.bin;
+        if received < bin.ends {
             bin.packets += 1;
-            bin.bytes += bytes;
-            bin.least_ms = bin.least_ms.min(delay_ms);
+            bin.bytes = bin.bytes.saturating_add(bytes);
+            bin.least = bin.least.min(delay);
             return;
         }
-        let done = *bin;
-        *bin = new;
-        let is_busy = done.packets >= BIN_PACKETS && done.least_ms - self.base_ms() > BUSY_MS;
-        counts.bins += 1.0;
-        counts.busy += f64::from(u8::from(is_busy));
-        let delivered = is_busy.then(|| done.bytes * BIN.as_secs_f64() / time.as_secs_f64());
+        let ends = received.saturating_add(BIN_NANOS);
+        let done = core::mem::replace(bin, Bin { start: received, ends, packets: 1, bytes, least: delay });
+        if done.ends > 0 {
+            self.close_bin(counts, &done, received.saturating_sub(done.start));
+        }
+    }
+
+    /// A bin is over, which lasted for `time`.
+    fn close_bin(&mut self, counts: &mut Counts, done: &Bin, time: u64) {
+        let is_busy = done.packets >= BIN_PACKETS && ms(done.least) - self.base_ms() > BUSY_MS;
+        counts.bins += 1;
+        counts.busy += i64::from(is_busy);
+        let delivered = is_busy.then(|| done.bytes as f64 * BIN_NANOS as f64 / time as f64);
         if let (Some(before), Some(after)) = (self.busy, delivered) {
             let is_jump = (after - before).abs() > JUMP * 0.5 * (after + before) + JUMP_BYTES;
             self.pairs = KEEP * self.pairs + 1.0;
@@ -181,4 +197,8 @@ impl Arrivals {
         }
         self.busy = delivered;
     }
+}
+
+fn ms(nanos: i64) -> f64 {
+    nanos as f64 / 1e6
 }

@@ -32,9 +32,9 @@ pub(super) struct Losses {
 impl Losses {
     /// Takes in a lost packet, whose forerunner's delay exceeded the usual one and the base by so many milliseconds.
     pub(super) fn handle_loss(&mut self, counts: &mut Counts, number: u64, level_ms: f64, base_ms: f64) {
-        counts.lost += 1.0;
+        counts.lost += 1;
         let follows = self.last_lost.is_some_and(|last| number == last.wrapping_add(1));
-        counts.paired += f64::from(u8::from(follows));
+        counts.paired += i64::from(follows);
         self.last_lost = Some(number);
         self.weight = KEEP * self.weight + 1.0;
         self.beyond_level_ms = KEEP * self.beyond_level_ms + level_ms;
@@ -44,7 +44,7 @@ impl Losses {
     /// A report told of losses.
     pub(super) fn handle_lossy_report(&mut self, counts: &mut Counts, now: Instant) {
         if self.counted_until.is_none_or(|until| now >= until) {
-            counts.lossy += 1.0;
+            counts.lossy += 1;
             self.counted_until = Some(now + INTERVAL);
         }
     }

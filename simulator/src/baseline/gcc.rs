@@ -30,13 +30,25 @@ pub(super) struct Gcc {
     epoch: std::time::Instant,
     /// Kept for its memory.
     reports: Vec<PacketReport>,
+    /// What is allowed since the last report: it is asked for each packet.
+    decision: Target,
 }
 
 impl Gcc {
     /// `epoch` is the standard library's name for the run's beginning; the rates do not depend on it.
     pub(super) fn new(limits: RateLimits, epoch: std::time::Instant) -> Self {
         let [start, min, max] = [limits.start, limits.min, limits.max].map(|rate| rate.as_bps() as f64);
-        Self { peer: Peer::new(start, min, max), epoch, reports: Vec::new() }
+        let peer = Peer::new(start, min, max);
+        let decision = allowed(&peer);
+        Self { peer, epoch, reports: Vec::new(), decision }
+    }
+
+    /// Tells in its words what is reported.
+    fn translate(&mut self, results: &[PacketResult]) {
+        let mut reports = core::mem::take(&mut self.reports);
+        reports.clear();
+        reports.extend(results.iter().map(|result| self.report(result)));
+        self.reports = reports;
     }
 
     fn std_instant(&self, at: Instant) -> std::time::Instant {
@@ -64,11 +76,9 @@ impl Estimator for Gcc {
     fn handle_sent(&mut self, _now: Instant, _packet: &SentPacket) {}
 
     fn handle_feedback(&mut self, now: Instant, results: &[PacketResult]) {
-        let mut reports = core::mem::take(&mut self.reports);
-        reports.clear();
-        reports.extend(results.iter().map(|result| self.report(result)));
-        self.peer.on_reports(self.std_instant(now), &reports);
-        self.reports = reports;
+        self.translate(results);
+        self.peer.on_reports(self.std_instant(now), &self.reports);
+        self.decision = allowed(&self.peer);
     }
 
     fn handle_timeout(&mut self, _now: Instant) {}
@@ -78,19 +88,43 @@ impl Estimator for Gcc {
     }
 
     fn target(&self) -> Target {
-        let rate = Bitrate::bps(self.peer.target_bitrate().round() as u64);
-        Target {
-            rate,
-            pacing: rate.scaled(PACING_FACTOR),
-            burst: BURST,
-            window: None,
-            padding: Bitrate::ZERO,
-        }
+        self.decision
     }
 
     /// Which half the rate comes from.
     fn state(&self) -> &'static str {
         if self.peer.loss_based_bitrate() < self.peer.delay_based_bitrate() { "loss" } else { "delay" }
+    }
+}
+
+fn allowed(peer: &Peer) -> Target {
+    let rate = Bitrate::bps(peer.target_bitrate().round() as u64);
+    Target { rate, pacing: rate.scaled(PACING_FACTOR), burst: BURST, window: None, padding: Bitrate::ZERO }
+}
+
+/// What surrounds it here and is no part of it: reports are translated, and it is not told of them.
+pub(super) struct Untold(pub(super) Gcc);
+
+impl Estimator for Untold {
+    fn handle_sent(&mut self, _now: Instant, _packet: &SentPacket) {}
+
+    fn handle_feedback(&mut self, _now: Instant, results: &[PacketResult]) {
+        self.0.translate(results);
+        core::hint::black_box(&self.0.reports);
+    }
+
+    fn handle_timeout(&mut self, _now: Instant) {}
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    fn target(&self) -> Target {
+        self.0.decision
+    }
+
+    fn state(&self) -> &'static str {
+        "untold"
     }
 }
 

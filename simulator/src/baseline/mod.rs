@@ -83,6 +83,15 @@ pub fn make(name: &str, setup: &Setup) -> Result<Box<dyn Estimator>, RunError> {
     })
 }
 
+/// What surrounds the estimator of that name and is no part of its cost: one that does nothing, but for what an adapter
+/// of ours does for somebody else's.
+pub fn surroundings(name: &str, setup: &Setup) -> Box<dyn Estimator> {
+    if name == "gcc" {
+        return Box::new(gcc::Untold(gcc::Gcc::new(setup.limits, setup.epoch)));
+    }
+    Box::new(Fixed::new(setup.limits.start))
+}
+
 #[cfg(feature = "peer-googcc")]
 #[expect(clippy::unnecessary_wraps, reason = "the other build of this function fails")]
 fn googcc(_name: &str, limits: RateLimits, burst: Duration) -> Result<Box<dyn Estimator>, RunError> {

@@ -113,8 +113,10 @@ impl Hybrid {
             self.cruise.boost = 1.0;
         } else if now >= self.cruise.noisy_until || relieved {
             let faster = if relieved { RELIEVED } else { ACCELERATION };
-            let grown = self.cruise.boost.max(1.0) * faster.powf(report.step);
-            self.cruise.boost = grown.min((GROWTH_MAX * self.rate / self.add()).max(1.0));
+            let most = (GROWTH_MAX * self.rate / self.add()).max(1.0);
+            let boost = self.cruise.boost.max(1.0);
+            self.cruise.boost =
+                if boost < most { (boost * faster.powf(report.step)).min(most) } else { most };
         }
         self.doubt_base(now, report, excess);
         let pace = (ROUND / self.round().as_secs_f64()).min(1.0);

@@ -9,7 +9,7 @@ use proto::units::{Bitrate, DataSize};
 
 use super::ceiling::Ceiling;
 use super::loss_test::LossTest;
-use super::{Hybrid, Phase, bps, cruise};
+use super::{Hybrid, Phase, bps, cruise, seconds};
 use crate::estimator::{RateLimits, Target};
 
 /// What the target leaves of the rate: encoders vary by 5 % from picture to picture.
@@ -53,7 +53,7 @@ impl Hybrid {
         let rate = self.bounded();
         let pace = self.paced();
         let flight = self.least_round_trip.clamp(0.0, 1.0) + self.dial.queue_ms / 1e3;
-        let time = WINDOW_EXTRA + Duration::from_secs_f64(flight) + self.rivals_queue();
+        let time = WINDOW_EXTRA + seconds(flight) + self.rivals_queue();
         let window = bps(pace) * time;
         let padding = match self.phase {
             Phase::Startup => self.startup_padding(),

@@ -29,8 +29,8 @@ const EMPTY_MAX: usize = 120;
 const EMPTY_FEW: usize = 20;
 /// How far below the floor the level is a sign of something new.
 const RELIEF_JITTERS: f64 = 1.5;
-/// No queue grows by so much from one packet to the next, in milliseconds.
-const JUMP_MS: f64 = 2_000.0;
+/// No queue grows by so much from one packet to the next, in nanoseconds.
+const JUMP: i64 = 2_000_000_000;
 /// Samples before which jitter is not known.
 const SAMPLES_FEW: u32 = 6;
 /// The floor is looked for anew each so many samples: it moves slowly.
@@ -62,7 +62,9 @@ pub(super) struct Delay {
     /// What the first packet took by two clocks, in nanoseconds: others are told against it.
     zero: Option<i64>,
     buckets: VecDeque<Bucket>,
-    last_ms: f64,
+    /// The least of all but the newest, as it would be by now: it changes with the buckets alone.
+    older_ms: Option<f64>,
+    last: Option<Last>,
     jitter_ms: f64,
     level_ms: f64,
     sampled_at: Option<Instant>,
@@ -79,7 +81,6 @@ pub(super) struct Delay {
     raw_ms: f64,
     newest_ms: f64,
     tilt_ms: f64,
-    last_received: Option<Instant>,
     gap: Duration,
     is_frozen: bool,
 }
@@ -101,6 +102,23 @@ struct Pending {
     least_ms: f64,
 }
 
+/// The newest packet's delay, and when it arrived, in nanoseconds.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    delay: i64,
+    received: u64,
+}
+
+/// What the packets of a report show that arrived; delays are in nanoseconds, for there are many packets.
+#[derive(Debug, Clone, Copy)]
+struct Arrived {
+    first_sent: Instant,
+    newest_sent: Instant,
+    packets: u32,
+    least: i64,
+    newest: i64,
+}
+
 impl Delay {
     /// Takes in a report; whether it made a new sample.
     pub(super) fn handle_report(
@@ -109,23 +127,10 @@ impl Delay {
         results: &[PacketResult],
         empty: Option<f64>,
     ) -> bool {
-        let mut newest = None;
-        self.gap = Duration::ZERO;
-        for result in results {
-            let Some(received) = result.received else { continue };
-            let mut delay_ms = self.delay_ms(result.sent.sent, received);
-            if !self.buckets.is_empty() && delay_ms - self.last_ms > JUMP_MS {
-                self.reset(); // the receiver's clock was set, or the path stood still so long that it may be another
-                delay_ms = self.delay_ms(result.sent.sent, received);
-            }
-            self.note(now, result.sent.sent, delay_ms);
-            if let Some(last) = self.last_received.replace(received) {
-                self.gap = self.gap.max(received.since(last));
-            }
-            newest = Some(result.sent.sent);
-        }
-        let Some(newest) = newest else { return false };
-        self.newest_ms = (self.last_ms - self.base_ms() - self.floor_ms).max(0.0);
+        let Some(arrived) = self.gather(results) else { return false };
+        self.note(now, &arrived);
+        let newest = arrived.newest_sent;
+        self.newest_ms = (ms(arrived.newest) - self.base_ms() - self.floor_ms).max(0.0);
         let is_enough = |pending: &Pending| {
             pending.packets >= SAMPLE_PACKETS
                 && (newest.since(pending.first_sent) >= SAMPLE_TIME
@@ -220,6 +225,7 @@ impl Delay {
         let least_ms = self.base_ms() + self.raw_ms.min(self.level_ms);
         self.buckets.clear();
         self.buckets.push_back(Bucket { start: now, least_ms });
+        self.older_ms = None;
         self.tilt_ms = 0.0;
         self.level_ms = 0.0;
         self.raw_ms = 0.0;
@@ -233,34 +239,59 @@ impl Delay {
         *self = Self { jitter_ms: self.jitter_ms, ..Self::default() };
     }
 
-    fn delay_ms(&mut self, sent: Instant, received: Instant) -> f64 {
-        let raw = received.as_nanos().wrapping_sub(sent.as_nanos()).cast_signed();
-        let zero = *self.zero.get_or_insert(raw);
-        raw.wrapping_sub(zero) as f64 / 1e6
+    /// What the packets that arrived show together.
+    fn gather(&mut self, results: &[PacketResult]) -> Option<Arrived> {
+        self.gap = Duration::ZERO;
+        let (first, received) = results.iter().find_map(|result| Some((&result.sent, result.received?)))?;
+        let mut zero = *self.zero.get_or_insert(raw(first.sent, received));
+        let newest =
+            Last { delay: raw(first.sent, received).wrapping_sub(zero), received: received.as_nanos() };
+        let mut last = self.last.unwrap_or(newest);
+        let (mut first_sent, mut newest_sent) = (first.sent, first.sent);
+        let (mut packets, mut least, mut gap) = (0, i64::MAX, 0);
+        for result in results {
+            let Some(received) = result.received else { continue };
+            newest_sent = result.sent.sent;
+            let mut delay = raw(newest_sent, received).wrapping_sub(zero);
+            let received = received.as_nanos();
+            if delay.saturating_sub(last.delay) > JUMP {
+                self.reset(); // the receiver's clock was set, or the path stood still so long that it may be another
+                zero = zero.wrapping_add(delay);
+                (delay, last.received, first_sent) = (0, received, newest_sent);
+                (packets, least, gap) = (0, i64::MAX, 0);
+            }
+            gap = gap.max(received.saturating_sub(last.received));
+            last = Last { delay, received };
+            packets += 1;
+            least = least.min(delay);
+        }
+        (self.zero, self.last, self.gap) = (Some(zero), Some(last), Duration::from_nanos(gap));
+        Some(Arrived { first_sent, newest_sent, packets, least, newest: last.delay })
     }
 
-    fn note(&mut self, now: Instant, sent: Instant, delay_ms: f64) {
-        self.last_ms = delay_ms;
+    fn note(&mut self, now: Instant, arrived: &Arrived) {
+        let least_ms = ms(arrived.least);
         match self.buckets.back_mut() {
             Some(bucket) if now.since(bucket.start) < BUCKET => {
-                bucket.least_ms = bucket.least_ms.min(delay_ms);
+                bucket.least_ms = bucket.least_ms.min(least_ms);
             }
             Some(_) | None => {
-                self.buckets.push_back(Bucket { start: now, least_ms: delay_ms });
+                self.buckets.push_back(Bucket { start: now, least_ms });
                 if self.buckets.len() > BUCKETS {
                     self.forget();
                 }
                 self.find_tilt();
+                self.find_older();
             }
         }
         let pending = self.pending.get_or_insert(Pending {
             since: now,
-            first_sent: sent,
+            first_sent: arrived.first_sent,
             packets: 0,
-            least_ms: f64::INFINITY,
+            least_ms,
         });
-        pending.packets += 1;
-        pending.least_ms = pending.least_ms.min(delay_ms);
+        pending.packets += arrived.packets;
+        pending.least_ms = pending.least_ms.min(least_ms);
     }
 
     /// Forgets the oldest minimum, unless it is kept in the next.
@@ -273,10 +304,14 @@ impl Delay {
 
     /// The least delay that is remembered, against the first packet's, as it would be by now.
     pub(super) fn base_ms(&self) -> f64 {
-        let newest = self.buckets.len().saturating_sub(1);
-        let now =
-            |(place, bucket): (usize, &Bucket)| bucket.least_ms + self.tilt_ms * (newest - place) as f64;
-        self.buckets.iter().enumerate().map(now).fold(f64::INFINITY, f64::min)
+        let newest = self.buckets.back().map_or(f64::INFINITY, |bucket| bucket.least_ms);
+        self.older_ms.map_or(newest, |older| older.min(newest))
+    }
+
+    fn find_older(&mut self) {
+        let ages = (1..self.buckets.len()).rev();
+        let now = |(bucket, age): (&Bucket, usize)| bucket.least_ms + self.tilt_ms * age as f64;
+        self.older_ms = self.buckets.iter().zip(ages).map(now).reduce(f64::min);
     }
 
     /// How much the base moves from one minimum to the next because the clocks drift: the median of the differences, if
@@ -325,4 +360,14 @@ impl Delay {
 /// How far two clocks drift apart in a time, if they do so by `tilt_ms` from bucket to bucket.
 fn drift_ms(tilt_ms: f64, time: Duration) -> f64 {
     tilt_ms * time.as_secs_f64() / BUCKET.as_secs_f64()
+}
+
+/// What a packet took by two clocks, in nanoseconds.
+fn raw(sent: Instant, received: Instant) -> i64 {
+    received.as_nanos().wrapping_sub(sent.as_nanos()).cast_signed()
+}
+
+/// Nanoseconds in milliseconds.
+fn ms(nanos: i64) -> f64 {
+    nanos as f64 / 1e6
 }

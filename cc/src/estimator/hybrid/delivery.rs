@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use proto::time::Instant;
 
-use crate::packet::PacketResult;
+use crate::packet::{PacketResult, SentPacket};
 
 /// 2 s of reports, one each 20 ms.
 const REPORTS_MAX: usize = 100;
@@ -52,27 +52,32 @@ impl Delivery {
     pub(super) fn handle_report(&mut self, results: &[PacketResult]) {
         let (mut received_bytes, mut sent_bytes, mut limited, mut count) = (0.0, 0.0, 0_usize, 0_usize);
         let (mut last_sent, mut last_received) = (None, None);
+        let Some(first) = results.first() else { return };
+        let (mut expected, mut mean_bytes) = (self.next_number.unwrap_or(first.sent.number), self.mean_bytes);
         for result in results {
-            let bytes = result.sent.size.as_bytes() as f64;
-            let expected = self.next_number.unwrap_or(result.sent.number);
-            let late = result.sent.number < expected;
-            if late {
+            let SentPacket { number, size, sent, app_limited, .. } = result.sent;
+            if number < expected {
                 // Told of before as lost, or covered by a later report: it was counted as a neighbor.
                 continue;
             }
-            self.mean_bytes += if self.mean_bytes == 0.0 { bytes } else { 0.05 * (bytes - self.mean_bytes) };
-            let unseen = (result.sent.number - expected).min(1_000) as f64 * self.mean_bytes;
-            self.next_number = Some(result.sent.number + 1);
-            sent_bytes += bytes + unseen;
-            received_bytes += unseen;
-            last_sent = Some(result.sent.sent);
-            limited += usize::from(result.sent.app_limited);
+            let bytes = size.as_bytes().cast_signed() as f64;
+            mean_bytes += if mean_bytes == 0.0 { bytes } else { 0.05 * (bytes - mean_bytes) };
+            if number > expected {
+                let unseen = (number - expected).min(1_000) as f64 * mean_bytes;
+                sent_bytes += unseen;
+                received_bytes += unseen;
+            }
+            expected = number + 1;
+            sent_bytes += bytes;
+            last_sent = Some(sent);
+            limited += usize::from(app_limited);
             count += 1;
             if let Some(received) = result.received {
                 received_bytes += bytes;
                 last_received = last_received.max(Some(received));
             }
         }
+        (self.next_number, self.mean_bytes) = (Some(expected), mean_bytes);
         let (Some(last_sent), Some(last_received)) = (last_sent, last_received) else { return };
         if self.shares.back().is_some_and(|last| last.last_received.since(last_received) > BACK_MAX) {
             self.shares.clear(); // the receiver's clock was set
@@ -96,15 +101,15 @@ impl Delivery {
         let newest = self.shares.back()?;
         let (mut sent, mut received, mut limited, mut count) = (0.0, 0.0, 0_usize, 0_usize);
         let mut later = newest;
+        let span = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        let since = newest.last_received.as_nanos().checked_sub(span);
         for share in self.shares.iter().rev().skip(1) {
             sent += later.sent_bytes;
             received += later.received_bytes;
             limited += usize::from(later.limited);
             count += 1;
             later = share;
-            let times =
-                (newest.last_sent.since(share.last_sent), newest.last_received.since(share.last_received));
-            if times.1 >= span {
+            if since.is_some_and(|since| share.last_received.as_nanos() <= since) {
                 break;
             }
         }

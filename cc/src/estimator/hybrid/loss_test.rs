@@ -18,9 +18,6 @@ const SURE: f64 = 4.0;
 const SLOW_EXCESS: f64 = 0.003;
 const SLOW_EPISODES: f64 = 6.0;
 const EPISODES_MIN: f64 = 3.0;
-/// Times that losses are counted over.
-const SOON: Duration = Duration::from_secs(1);
-const LONG: Duration = Duration::from_secs(6);
 /// What the test sends, of what is delivered.
 const DIP: f64 = 0.85;
 /// How long it takes, at least and at most.
@@ -120,27 +117,26 @@ impl LossTest {
 
 impl Hybrid {
     /// The losses that ask for a test.
-    fn suspicious(&self, now: Instant) -> Option<Tally> {
-        let inherent = self.losses.inherent();
-        let spans = [(SOON, EXCESS, EPISODES_MIN), (LONG, SLOW_EXCESS, SLOW_EPISODES)];
-        spans.into_iter().find_map(|(span, excess, episodes)| {
-            let tally = self.losses.since(now - span);
-            let is_clear = tally.episodes >= episodes
-                && tally.share() > inherent + excess
-                && self.losses.is_excess(&tally, SURE);
-            is_clear.then_some(tally)
-        })
+    fn suspicious(&self) -> Option<Tally> {
+        let is_clear = |tally: &Tally, excess: f64, episodes: f64| {
+            tally.episodes >= episodes
+                && tally.share() > self.losses.inherent() + excess
+                && self.losses.is_excess(tally, SURE)
+        };
+        let soon = Some(self.losses.soon()).filter(|tally| is_clear(tally, EXCESS, EPISODES_MIN));
+        soon.or_else(|| Some(self.losses.long()).filter(|tally| is_clear(tally, SLOW_EXCESS, SLOW_EPISODES)))
     }
 
-    pub(super) fn is_losing(&self, now: Instant) -> bool {
-        self.suspicious(now).is_some()
+    /// Whether more is lost than the path does by itself.
+    pub(super) fn is_losing(&self) -> bool {
+        self.suspicious().is_some()
     }
 
     pub(super) fn watch_losses(&mut self, now: Instant, report: &Report) {
         if now < self.test_after {
             return;
         }
-        let Some(seen) = self.suspicious(now) else {
+        let Some(seen) = self.suspicious() else {
             if !self.ceiling.as_ref().is_some_and(Ceiling::is_trying) {
                 self.losses.watch();
             }

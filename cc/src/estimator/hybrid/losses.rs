@@ -11,11 +11,14 @@ use std::collections::VecDeque;
 
 use proto::time::Instant;
 
-use crate::packet::PacketResult;
+use crate::packet::{PacketResult, SentPacket};
 
 /// 8 s of reports, one each 20 ms.
 const REPORTS_MAX: usize = 400;
 const KEPT: Duration = Duration::from_secs(8);
+/// Losses that are clearly many are found soon, and few over a longer time.
+const SOON: Duration = Duration::from_secs(1);
+const LONG: Duration = Duration::from_secs(6);
 /// Losses no farther apart than that are one episode: a burst, counted once.
 const EPISODE_GAP: u64 = 6;
 /// No episode is longer: a buffer that overflows all the time would be one.
@@ -100,11 +103,13 @@ impl Counter {
     /// Adds a packet to a tally.
     pub(super) fn count(&mut self, tally: &mut Tally, result: &PacketResult) {
         tally.packets += 1.0;
-        if result.received.is_some() {
-            return;
+        if result.received.is_none() {
+            self.count_lost(tally, result.sent.number);
         }
+    }
+
+    fn count_lost(&mut self, tally: &mut Tally, number: u64) {
         tally.lost += 1.0;
-        let number = result.sent.number;
         let is_apart = self.last_lost.is_none_or(|last| number > last + EPISODE_GAP);
         if is_apart || self.size >= EPISODE_MAX {
             tally.episodes += 1.0;
@@ -145,28 +150,24 @@ struct Full {
 }
 
 impl Full {
-    fn handle_result(&mut self, result: &PacketResult) {
-        let sent = result.sent.sent;
-        let Some(last) = self.last_drop else {
-            if result.received.is_none() {
-                self.last_drop = Some(sent);
-            }
-            return;
-        };
-        let open = &mut self.open;
-        if result.received.is_some() {
-            open.bytes += result.sent.size.as_bytes() as f64;
-            open.packets += 1.0;
-            return;
-        }
+    /// Something dropped.
+    fn handle_drop(&mut self, sent: Instant) {
+        let Some(last) = self.last_drop.replace(sent) else { return };
+        let open = core::mem::take(&mut self.open);
         let apart = sent.since(last);
         if apart <= FULL_GAP {
             self.sum.bytes += open.bytes;
             self.sum.packets += open.packets;
             self.sum.seconds += apart.as_secs_f64();
         }
-        self.open = Accepted::default();
-        self.last_drop = Some(sent);
+    }
+
+    /// Packets of so many bytes were accepted.
+    fn handle_accepted(&mut self, packets: u64, bytes: u64) {
+        if self.last_drop.is_some() {
+            self.open.bytes += bytes as f64;
+            self.open.packets += packets as f64;
+        }
     }
 }
 
@@ -192,6 +193,22 @@ pub(super) struct Verdicts {
     pub(super) own_at: Option<Instant>,
 }
 
+/// Where among the reports those of the last time begin: it only moves on, so none is looked at twice.
+#[derive(Debug, Default)]
+struct Recent {
+    first: usize,
+}
+
+impl Recent {
+    /// Another report came, and so many are forgotten.
+    fn advance(&mut self, reports: &VecDeque<(Instant, Tally)>, forgotten: usize, from: Instant) {
+        self.first = self.first.saturating_sub(forgotten);
+        while reports.get(self.first).is_some_and(|(at, _)| *at < from) {
+            self.first += 1;
+        }
+    }
+}
+
 /// See the module's description.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
@@ -199,6 +216,8 @@ pub(super) struct Losses {
     counter: Counter,
     /// When reports came, and what all before each had counted. Counts are whole numbers, so differences are exact.
     reports: VecDeque<(Instant, Tally)>,
+    soon: Recent,
+    long: Recent,
     all: Tally,
     /// What the last report counted.
     latest: Tally,
@@ -215,29 +234,67 @@ pub(super) struct Losses {
 impl Losses {
     /// Takes in a report.
     pub(super) fn handle_report(&mut self, now: Instant, results: &[PacketResult]) {
-        let mut tally = Tally::default();
-        for result in results {
-            self.full.handle_result(result);
-            if result.sent.sent >= self.answered {
-                self.counter.count(&mut tally, result);
-            }
-        }
+        let tally = self.count(results);
         self.reports.push_back((now, self.all));
         self.all.add(&tally);
         self.latest = tally;
+        let mut forgotten = 0;
         while self.reports.len() > REPORTS_MAX
             || self.reports.front().is_some_and(|(at, _)| now.since(*at) > KEPT)
         {
             self.reports.pop_front();
+            forgotten += 1;
         }
+        self.soon.advance(&self.reports, forgotten, now - SOON);
+        self.long.advance(&self.reports, forgotten, now - LONG);
         let step = self.last.map_or(0.0, |last| now.since(last).as_secs_f64());
         self.last = Some(now);
-        self.learnt.scale((-step / MEMORY).exp());
+        if self.learnt.packets > 0.0 {
+            self.learnt.scale((-step / MEMORY).exp());
+        }
+    }
+
+    fn count(&mut self, results: &[PacketResult]) -> Tally {
+        let mut tally = Tally::default();
+        // Of those that arrived there are many, and they are but counted.
+        let (mut packets, mut accepted, mut bytes) = (0_u32, 0, 0_u64);
+        for result in results {
+            let SentPacket { number, size, sent, .. } = result.sent;
+            let counts = sent >= self.answered;
+            packets += u32::from(counts);
+            if result.received.is_some() {
+                accepted += 1;
+                bytes = bytes.saturating_add(size.as_bytes());
+                continue;
+            }
+            self.full.handle_accepted(core::mem::take(&mut accepted), core::mem::take(&mut bytes));
+            self.full.handle_drop(sent);
+            if counts {
+                self.counter.count_lost(&mut tally, number);
+            }
+        }
+        self.full.handle_accepted(accepted, bytes);
+        tally.packets = f64::from(packets);
+        tally
     }
 
     /// What was counted in reports since `from`.
     pub(super) fn since(&self, from: Instant) -> Tally {
-        let first = self.reports.partition_point(|(at, _)| *at < from);
+        self.behind(self.reports.partition_point(|(at, _)| *at < from))
+    }
+
+    /// What was counted in the last second, as of the last report.
+    pub(super) fn soon(&self) -> Tally {
+        self.behind(self.soon.first)
+    }
+
+    /// What was counted in the last seconds, as of the last report.
+    pub(super) fn long(&self) -> Tally {
+        self.behind(self.long.first)
+    }
+
+    /// What was counted in reports from one on.
+    fn behind(&self, first: usize) -> Tally {
         self.reports.get(first).map_or_else(Tally::default, |(_, before)| self.all.less(before))
     }
 
@@ -320,6 +377,7 @@ impl Losses {
     /// Forgets the counts, not what was learnt.
     pub(super) fn clear(&mut self) {
         self.reports.clear();
+        (self.soon, self.long) = (Recent::default(), Recent::default());
     }
 
     /// What has been lost of packets sent until now is answered: it is not counted any more.
@@ -334,7 +392,7 @@ mod tests {
     use proto::units::DataSize;
 
     use super::*;
-    use crate::packet::{Ecn, PacketClass, SentPacket};
+    use crate::packet::{Ecn, PacketClass};
 
     /// Packets of 1000 bytes, one a millisecond: 8 Mbit/s; `#` is lost.
     fn results(pattern: &str) -> Vec<PacketResult> {

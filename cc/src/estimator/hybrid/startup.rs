@@ -54,7 +54,7 @@ impl Hybrid {
             self.capacity = Some(recent.delivered.max(report.rates.delivered));
             return self.start_drain(now, report);
         }
-        if self.is_losing(now) {
+        if self.is_losing() {
             return self.watch_losses(now, report);
         }
         let delivered = report.rates.delivered;

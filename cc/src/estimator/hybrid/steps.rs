@@ -31,6 +31,8 @@ const CALM: Duration = Duration::from_millis(400);
 /// After a climb that failed the next one waits, at first and at most.
 const WAIT_MIN: Duration = Duration::from_secs(3);
 const WAIT_MAX: Duration = Duration::from_secs(10);
+/// Where what goes too far is lost and not only late, at most:
+const WAIT_MAX_LOSSY: Duration = Duration::from_secs(30);
 /// The target leaves something of the rate, and a little more while a short queue stands.
 const ROOM: f64 = 1.02;
 /// and somewhat more is granted, since what the step takes varies from moment to moment.
@@ -114,7 +116,7 @@ impl Hybrid {
         let is_calm = self.phase == Phase::Cruise
             && now.since(self.since) >= CALM
             && report.queue_ms <= self.queue_max_ms()
-            && !self.is_losing(now);
+            && !self.is_losing();
         if wanted <= self.rate || now < self.steps.at || !is_calm {
             return;
         }
@@ -134,8 +136,8 @@ impl Hybrid {
         let grows = self.steps.lagging >= 2 && queue_ms > self.dial.queue_ms + self.delay.jitter_ms();
         // Jitter alone makes a queue look longer when packets come closer together; then all that is sent arrives.
         let is_full = congested && (lags || queue_ms > LONG * self.queue_max_ms());
-        if is_full || grows || self.is_losing(now) {
-            self.give_up(now);
+        if is_full || grows || self.is_losing() {
+            self.give_up(now, if is_full || grows { WAIT_MAX } else { WAIT_MAX_LOSSY });
             self.rate = self.rate.min((KEPT * rates.delivered).max(self.steps.before));
             if is_full || grows {
                 return self.start_drain(now, report);
@@ -173,12 +175,12 @@ impl Hybrid {
 
     /// The climb has taken too long.
     pub(super) fn end_climb(&mut self, now: Instant) {
-        self.give_up(now);
+        self.give_up(now, WAIT_MAX);
         self.enter(now, Phase::Cruise, "the next step was not reached");
     }
 
-    fn give_up(&mut self, now: Instant) {
+    fn give_up(&mut self, now: Instant, wait_max: Duration) {
         self.steps.at = now + self.steps.wait;
-        self.steps.wait = (self.steps.wait * 2).min(WAIT_MAX);
+        self.steps.wait = (self.steps.wait * 2).min(wait_max);
     }
 }

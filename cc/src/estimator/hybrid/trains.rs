@@ -23,9 +23,15 @@ const SURE: f64 = 2.0;
 /// Less weight of packets than that proves nothing.
 const WEIGHT_MIN: f64 = 12.0;
 
-/// The sums of one regression: x is the time of leaving and y the delay, in milliseconds from the train's first.
-#[derive(Debug, Clone, Copy, Default)]
-struct Sums {
+/// One train, and the sums of its regression: x is the time of leaving and y the delay, in milliseconds from the first's.
+#[derive(Debug, Clone, Copy)]
+struct Train {
+    first_sent: Instant,
+    first_received: Instant,
+    last_sent: Instant,
+    last_number: u64,
+    /// Of all but the first.
+    bits: u64,
     n: f64,
     x: f64,
     y: f64,
@@ -49,11 +55,7 @@ struct Pooled {
 /// See the module's description.
 #[derive(Debug, Default)]
 pub(super) struct Trains {
-    sums: Sums,
-    first: Option<(Instant, Instant)>,
-    last: Option<(u64, Instant)>,
-    bits: f64,
-    first_bits: f64,
+    train: Option<Train>,
     pooled: Pooled,
 }
 
@@ -73,19 +75,23 @@ pub(super) struct Proof {
 impl Trains {
     /// Takes in a report; `gap` is how far apart the pacing rate puts packets at most.
     pub(super) fn handle_report(&mut self, results: &[PacketResult], gap: Duration) {
+        let gap = u64::try_from(gap.max(GAP).as_nanos()).unwrap_or(u64::MAX);
+        let mut train = self.train;
         for result in results {
             let Some(received) = result.received else { continue };
             if result.sent.class == PacketClass::Audio {
                 continue; // it leaves when it is made
             }
-            let goes_on = self.last.is_some_and(|(number, sent)| {
-                result.sent.number > number && result.sent.sent.since(sent) <= gap.max(GAP)
+            let goes_on = train.is_some_and(|train| {
+                result.sent.number > train.last_number && nanos(train.last_sent, result.sent.sent) <= gap
             });
             if !goes_on {
-                self.finish();
+                self.pool(train);
+                train = None;
             }
-            self.add(result, received);
+            train = Some(Train::with(train, result, received));
         }
+        self.train = train;
     }
 
     /// What is proven, if anything.
@@ -107,45 +113,65 @@ impl Trains {
 
     /// Forgets what was proven: the path has changed.
     pub(super) fn reset(&mut self) {
-        self.pooled = Pooled::default();
-        self.first = None;
-        self.last = None;
-        self.sums = Sums::default();
+        *self = Self::default();
     }
 
-    fn add(&mut self, result: &PacketResult, received: Instant) {
-        let bits = result.sent.size.as_bits() as f64;
-        let (sent0, received0) = *self.first.get_or_insert_with(|| {
-            self.first_bits = bits;
-            (result.sent.sent, received)
-        });
-        let x = result.sent.sent.since(sent0).as_secs_f64() * 1e3;
-        let arrived = (received.as_nanos() as i64).wrapping_sub(received0.as_nanos() as i64);
-        let y = arrived as f64 / 1e6 - x;
-        let sums = &mut self.sums;
-        sums.n += 1.0;
-        sums.x += x;
-        sums.y += y;
-        sums.xx += x * x;
-        sums.xy += x * y;
-        sums.yy += y * y;
-        self.bits += bits;
-        self.last = Some((result.sent.number, result.sent.sent));
-    }
-
-    /// The train is over: it joins those before.
-    pub(super) fn finish(&mut self) {
-        let Sums { n, x, y, xx, xy, yy } = core::mem::take(&mut self.sums);
-        let span = self.first.take().zip(self.last).map(|((first, _), (_, last))| last.since(first));
-        let bits = core::mem::take(&mut self.bits) - self.first_bits;
-        let Some(span) = span.filter(|span| n >= 3.0 && !span.is_zero()) else { return };
+    /// A train is over: it joins those before.
+    fn pool(&mut self, train: Option<Train>) {
+        let Some(Train { first_sent, last_sent, bits, n, x, y, xx, xy, yy, .. }) = train else { return };
+        let span = last_sent.since(first_sent);
+        if n < 3.0 || span.is_zero() {
+            return;
+        }
         let pooled = &mut self.pooled;
         pooled.weight = pooled.weight * MEMORY + n;
         pooled.trains = pooled.trains * MEMORY + 1.0;
         pooled.xx = pooled.xx * MEMORY + xx - x * x / n;
         pooled.xy = pooled.xy * MEMORY + xy - x * y / n;
         pooled.yy = pooled.yy * MEMORY + yy - y * y / n;
-        pooled.bits = pooled.bits * MEMORY + bits;
+        pooled.bits = pooled.bits * MEMORY + bits as f64;
         pooled.span_ms = pooled.span_ms * MEMORY + span.as_secs_f64() * 1e3;
     }
+}
+
+impl Train {
+    /// A train with one more packet, or of one.
+    fn with(train: Option<Self>, result: &PacketResult, received: Instant) -> Self {
+        let sent = result.sent;
+        let Some(train) = train else {
+            return Self {
+                first_sent: sent.sent,
+                first_received: received,
+                last_sent: sent.sent,
+                last_number: sent.number,
+                bits: 0,
+                n: 1.0,
+                x: 0.0,
+                y: 0.0,
+                xx: 0.0,
+                xy: 0.0,
+                yy: 0.0,
+            };
+        };
+        let x = nanos(train.first_sent, sent.sent).cast_signed() as f64 / 1e9 * 1e3;
+        let arrived = received.as_nanos().wrapping_sub(train.first_received.as_nanos()).cast_signed();
+        let y = arrived as f64 / 1e6 - x;
+        Self {
+            last_sent: sent.sent,
+            last_number: sent.number,
+            bits: train.bits.saturating_add(sent.size.as_bits()),
+            n: train.n + 1.0,
+            x: train.x + x,
+            y: train.y + y,
+            xx: train.xx + x * x,
+            xy: train.xy + x * y,
+            yy: train.yy + y * y,
+            ..train
+        }
+    }
+}
+
+/// From one point in time to a later one.
+fn nanos(from: Instant, to: Instant) -> u64 {
+    to.as_nanos().saturating_sub(from.as_nanos())
 }
