@@ -56,6 +56,9 @@ pub enum ClientMessage {
         /// Whether it is muted from now on.
         muted: bool,
     },
+    /// A `demand` is carried out: the encodings take no more than it says. Not answered; the server says again what is not
+    /// confirmed within a second.
+    Applied(Applied),
     /// Leaves the room at once. The server closes the WebSocket.
     Leave,
     /// Asks for a `pong` that repeats `sent_ms`; keeps proxies from closing an idle WebSocket.
@@ -112,6 +115,29 @@ pub struct Layer {
     pub width: u32,
     /// Picture height in pixels.
     pub height: u32,
+}
+
+/// What became of a `demand`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Applied {
+    /// The track, as the `demand` named it.
+    pub track: TrackId,
+    /// The newest demand that holds now.
+    pub epoch: u64,
+    /// What each encoding could take if nothing were demanded; one left out is not known.
+    #[serde(default)]
+    pub layers: Vec<AppliedLayer>,
+}
+
+/// An encoding after a `demand` was carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AppliedLayer {
+    /// Its `a=rid`; absent if the track has one encoding only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rid: Option<Rid>,
+    /// The most that the application lets it take, in kbit/s without headers; null if it sets no limit.
+    #[serde(default)]
+    pub max_kbps: Option<u32>,
 }
 
 /// Where a track's media comes from.
@@ -244,6 +270,9 @@ pub enum ServerMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rid: Option<Rid>,
     },
+    /// How much each encoding of an own track shall take from now on, by what those who watch can take. Confirm it by
+    /// `applied`. It is said again until it is confirmed; of several the one with the greatest epoch holds.
+    Demand(Demand),
     /// There are more tracks than slots: the client may offer again with at least so many `recvonly` sections.
     SlotsNeeded {
         /// Audio sections wanted in all.
@@ -347,6 +376,31 @@ pub struct SlotBinding {
     pub participant: ParticipantId,
 }
 
+/// How much each encoding of a track shall take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Demand {
+    /// Grows with each demand for this track.
+    pub epoch: u64,
+    /// The client's own track.
+    pub track: TrackId,
+    /// One entry for each encoding; one left out stays as it is.
+    pub layers: Vec<DemandedLayer>,
+}
+
+/// How much one encoding shall take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DemandedLayer {
+    /// Its `a=rid`; absent if the track has one encoding only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rid: Option<Rid>,
+    /// The most that its encoder shall make, in kbit/s without headers; null for as much as the application lets it make,
+    /// which is never to be exceeded.
+    #[serde(default)]
+    pub max_kbps: Option<u32>,
+    /// Whether it is to be sent at all. This server sends true only.
+    pub active: bool,
+}
+
 /// Why somebody left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -421,6 +475,31 @@ mod tests {
         let request: Request = serde_json::from_str(text).unwrap();
         let ClientMessage::Join(join) = request.message else { panic!("{request:?}") };
         assert_eq!((join.offer.sdp.as_str(), join.offer.tracks[0].source), ("v=0", Source::Camera));
+    }
+
+    #[test]
+    fn a_demand_without_limit_says_null_and_what_is_unknown_is_ignored() {
+        let layer =
+            |rid: Option<&str>, max_kbps| DemandedLayer { rid: rid.map(Into::into), max_kbps, active: true };
+        let layers = vec![layer(Some("h"), Some(900)), layer(None, None)];
+        let demand = ServerMessage::Demand(Demand { epoch: 4, track: "TR_a".into(), layers });
+        let text = serde_json::to_string(&Notice { re: None, message: demand }).unwrap();
+        let expected = concat!(
+            r#"{"type":"demand","epoch":4,"track":"TR_a","layers":["#,
+            r#"{"rid":"h","max_kbps":900,"active":true},{"max_kbps":null,"active":true}]}"#
+        );
+        assert_eq!(text, expected);
+        let text =
+            r#"{"id":2,"type":"applied","track":"TR_a","epoch":4,"at":1.5,"layers":[{"rid":"h","w":1280}]}"#;
+        let request: Request = serde_json::from_str(text).unwrap();
+        let layers = vec![AppliedLayer { rid: Some("h".into()), max_kbps: None }];
+        assert_eq!(
+            request.message,
+            ClientMessage::Applied(Applied { track: "TR_a".into(), epoch: 4, layers })
+        );
+        let bare: Request =
+            serde_json::from_str(r#"{"id":2,"type":"applied","track":"TR_a","epoch":4}"#).unwrap();
+        assert!(matches!(bare.message, ClientMessage::Applied(applied) if applied.layers.is_empty()));
     }
 
     #[test]

@@ -13,9 +13,9 @@ use serde_json::{Map, Value, json};
 
 use crate::ids::{Mid, ParticipantId, TrackId};
 use crate::signal::{
-    ClientMessage, CloseCode, ErrorCode, Join, Joined, Kind, Layer, Layout, LeaveReason, MESSAGE_MAX, Notice,
-    Offer, Participant, Publish, Request, Room, ServerMessage, SlotBinding, Source, TILES_MAX, Tile, Track,
-    VERSION,
+    Applied, AppliedLayer, ClientMessage, CloseCode, Demand, DemandedLayer, ErrorCode, Join, Joined, Kind,
+    Layer, Layout, LeaveReason, MESSAGE_MAX, Notice, Offer, Participant, Publish, Request, Room,
+    ServerMessage, SlotBinding, Source, TILES_MAX, Tile, Track, VERSION,
 };
 
 /// The JSON schema (2020-12) of what either side sends: `request` from the client, `notice` from the server.
@@ -79,10 +79,13 @@ This page is made from the types in `proto/src/signal.rs` by `proto/src/signal_p
 5. **Change.** A new [`offer`](#offer) publishes, unpublishes, restarts ICE (after
    [`ice_restart_needed`](#ice_restart_needed)) or adds slots (after [`slots_needed`](#slots_needed)); it names all
    tracks that are published from then on.
-6. **Stay.** Send [`ping`](#ping) every `ping_interval_ms`. If the WebSocket breaks, media goes on: connect again
+6. **Adapt.** Whoever publishes learns by [`demand`](#demand) how much each encoding shall take, so that those who watch
+   can take it: set `maxBitrate` accordingly, all encodings in one `setParameters`, and say so by [`applied`](#applied).
+   A client that does not is still seen, in the encodings that fit as they are.
+7. **Stay.** Send [`ping`](#ping) every `ping_interval_ms`. If the WebSocket breaks, media goes on: connect again
    within `resume_within_ms` with `&session=SESSION` (from `joined`), and [`resumed`](#resumed) tells the state of
    things. If it is too late, [`closed`](#closed) says `session_over`: join anew.
-7. **Leave.** Send [`leave`](#leave), or just go: without ICE consent (RFC 7675) and WebSocket the server lets go.
+8. **Leave.** Send [`leave`](#leave), or just go: without ICE consent (RFC 7675) and WebSocket the server lets go.
 
 Each WebSocket text message is one JSON object with a `type`. A client numbers its messages by `id`; the reply, or the
 [`error`](#error) if it failed, names that number as `re`. A failed request changes nothing. A message has at most
@@ -246,6 +249,11 @@ fn client_examples() -> Vec<Request> {
         ClientMessage::Offer(Offer { sdp: sdp(), tracks: vec![microphone] }),
         ClientMessage::Layout(Layout { tiles }),
         ClientMessage::Mute { track: "TR_a9Xe2WqLk5Dm".into(), muted: true },
+        ClientMessage::Applied(Applied {
+            track: "TR_b7Nc4RtYh1Ls".into(),
+            epoch: 7,
+            layers: vec![AppliedLayer { rid: Some("h".into()), max_kbps: Some(1_200) }],
+        }),
         ClientMessage::Leave,
         ClientMessage::Ping { sent_ms: 81_234.5 },
     ]
@@ -279,7 +287,7 @@ fn server_examples() -> Vec<Notice> {
     answers.into_iter().chain(unasked).collect()
 }
 
-fn room_examples() -> [ServerMessage; 7] {
+fn room_examples() -> [ServerMessage; 8] {
     let participant = || ParticipantId::from("PA_v3TgHs6YbQ0r");
     let track = || TrackId::from("TR_fK2mPq8vXw3Z");
     [
@@ -290,7 +298,14 @@ fn room_examples() -> [ServerMessage; 7] {
         ServerMessage::TrackMuted { participant: participant(), track: track(), muted: true },
         ServerMessage::Slots { slots: slots() },
         ServerMessage::SlotLayer { mid: Mid::from("10"), track: track(), rid: Some("m".into()) },
+        ServerMessage::Demand(demand()),
     ]
+}
+
+fn demand() -> Demand {
+    let layer = |rid: &str, max_kbps| DemandedLayer { rid: Some(rid.into()), max_kbps, active: true };
+    let layers = vec![layer("h", Some(850)), layer("m", None), layer("l", None)];
+    Demand { epoch: 7, track: "TR_b7Nc4RtYh1Ls".into(), layers }
 }
 
 fn joined() -> Joined {

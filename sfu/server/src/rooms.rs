@@ -71,6 +71,7 @@ impl Rooms {
             Event::MediaConnected { .. }
             | Event::PathChanged { .. }
             | Event::DownlinkChanged { .. }
+            | Event::Demanded { .. }
             | Event::HandshakeFailed { .. } => {}
         }
     }

@@ -136,6 +136,12 @@ impl Allocator {
         Decision { chosen, current, next }
     }
 
+    /// How much more than it takes must be allowed now before something better is taken.
+    pub fn margin(&self, now: Instant) -> f64 {
+        let on_hold = self.hold.is_some_and(|(until, _)| now < until);
+        if on_hold { MARGIN_AFTER_FAILURE } else { MARGIN }
+    }
+
     fn budget(&self, now: Instant, situation: &Situation<'_>, keep: Bitrate) -> Budget {
         let rate = situation.rate;
         let on_hold = self.hold.is_some_and(|(until, _)| now < until);
@@ -165,6 +171,12 @@ impl Allocator {
             self.raised_at = Some(now);
         }
     }
+}
+
+/// What a picture of so many pixels typically takes; 0 if their number is unknown.
+pub fn typical(area: u64) -> Bitrate {
+    let ratio = if area == 0 { 1.0 } else { area as f64 / TYPICAL_AREA as f64 };
+    TYPICAL.scaled((ratio * ratio.sqrt()).sqrt()) // ratio^¾
 }
 
 /// What each layer takes, measured or not.

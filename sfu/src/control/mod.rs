@@ -3,6 +3,7 @@
 //! This layer decides and says so in values; it knows no packets, no addresses and no text formats.
 
 pub mod allocation;
+pub mod demand;
 pub mod room;
 pub mod seats;
 pub mod selection;

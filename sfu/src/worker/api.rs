@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use cc::Transition;
 use proto::ids::{ParticipantId, RoomName, SessionId};
 use proto::seed::Seed;
-use proto::signal::{LeaveReason, Source};
+use proto::signal::{Demand, LeaveReason, Source};
 use proto::time::NtpTime;
 use proto::units::Bitrate;
 
@@ -201,6 +201,15 @@ pub enum Event {
         participant: ParticipantId,
         /// Why.
         reason: String,
+    },
+    /// A publisher was told how much the layers of a track shall take.
+    Demanded {
+        /// Where.
+        room: RoomName,
+        /// Whom.
+        participant: ParticipantId,
+        /// What exactly.
+        demand: Demand,
     },
     /// Somebody left.
     ParticipantLeft {

@@ -1,6 +1,7 @@
 //! A participant on a worker: its session with the application, its connection and its pipelines.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use proto::ids::{Mid, ParticipantId, SessionId, TrackId};
@@ -9,6 +10,7 @@ use proto::units::Bitrate;
 
 use super::api::{Grant, SocketId};
 use super::connection::Connection;
+use super::demands::{Demanded, Wish};
 use crate::control::allocation::Allocator;
 use crate::control::room::MemberKey;
 use crate::transport::connection::ConnectionPipeline;
@@ -83,6 +85,12 @@ pub(super) struct Client {
     pub(super) allocator: Allocator,
     /// When its layers were chosen last, and for which rate.
     pub(super) allocated: Option<(Instant, Bitrate)>,
+    /// By slot: what its path could take of the picture.
+    pub(super) wishes: Vec<Option<Wish>>,
+    /// By media section of this client: what is demanded of what it sends there.
+    pub(super) demanded: BTreeMap<usize, Demanded>,
+    /// When that was thought about last.
+    pub(super) demands_at: Option<Instant>,
     layers_at: Option<Instant>,
     detached_at: Option<Instant>,
     heard_at: Instant,
@@ -125,6 +133,9 @@ impl Client {
             pace: None,
             allocator: Allocator::default(),
             allocated: None,
+            wishes: Vec::new(),
+            demanded: BTreeMap::new(),
+            demands_at: None,
             layers_at: None,
             detached_at: None,
             heard_at: now,

@@ -11,6 +11,7 @@ use super::client::{ClientKey, Route};
 use super::media::Choice;
 use super::{Event, Output, TIMER_GRAIN, Worker};
 use crate::control::allocation::{Allocator, Decision, Layer, Picture, Situation};
+use crate::control::demand::Range;
 use crate::control::selection::{View, choose_layer};
 use crate::transport::downlink::{Controller, Downlink, IP_UDP_HEADERS, WAIT_MAX, WAIT_MAX_LEAVING};
 use crate::transport::packet::StreamId;
@@ -26,10 +27,12 @@ const FALLEN: f64 = 0.85;
 const QUEUE_LOOK: Duration = Duration::from_millis(250);
 
 /// A slot's picture among those that share a downlink.
-struct Shown {
-    slot: usize,
+pub(super) struct Shown {
+    pub(super) slot: usize,
     /// The streams of the picture's layers.
-    streams: Vec<StreamId>,
+    pub(super) streams: Vec<StreamId>,
+    /// Between which rates these are made.
+    pub(super) ranges: Vec<Range>,
 }
 
 impl Worker {
@@ -126,18 +129,20 @@ impl Worker {
             }
             let held = self.clients[key.0].pipeline.slots()[slot].target();
             let (streams, picture) = picture(&choice, held);
-            shown.push(Shown { slot, streams });
+            let ranges = ranges(&choice, &streams);
+            shown.push(Shown { slot, streams, ranges });
             pictures.push(picture);
         }
         let situation = Situation { rate, queue, fixed, pictures: &pictures };
         let client = &mut self.clients[key.0];
         client.allocated = Some((now, rate));
-        let decision = client.allocator.allocate(now, &situation);
+        let mut decision = client.allocator.allocate(now, &situation);
+        self.weigh_up(now, key, &shown, &situation, &mut decision);
         self.carry_out(now, key, &shown, &decision);
     }
 
     fn carry_out(&mut self, now: Instant, key: ClientKey, shown: &[Shown], decision: &Decision) {
-        for (Shown { slot, streams }, chosen) in shown.iter().zip(&decision.chosen) {
+        for (Shown { slot, streams, .. }, chosen) in shown.iter().zip(&decision.chosen) {
             let target = chosen.map(|layer| streams[layer]);
             let place = |stream: Option<StreamId>| streams.iter().position(|own| Some(*own) == stream);
             let current = self.clients[key.0].pipeline.slots()[*slot].current();
@@ -248,4 +253,10 @@ fn picture(choice: &Choice, held: Option<StreamId>) -> (Vec<StreamId>, Picture) 
         View::Size(width, height) => u64::from(width) * u64::from(height),
     };
     (streams, Picture { view, layers, held })
+}
+
+/// Between which rates some of a picture's streams are made.
+fn ranges(choice: &Choice, streams: &[StreamId]) -> Vec<Range> {
+    let place = |stream: &StreamId| choice.streams.iter().position(|own| own == stream);
+    streams.iter().filter_map(|stream| Some(choice.ranges[place(stream)?])).collect()
 }

@@ -45,6 +45,7 @@ impl Worker {
         self.flush_rtcp(key);
         if layers_due {
             self.check_layers(now, key);
+            self.review_demands(now, key);
         }
         self.settle_session(now, key);
     }

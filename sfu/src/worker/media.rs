@@ -11,6 +11,7 @@ use proto::units::Bitrate;
 
 use super::client::{ClientKey, Route};
 use super::{DropReason, Worker};
+use crate::control::demand::Range;
 use crate::control::selection::{LayerState, View, choose_layer};
 use crate::transport::connection::outgoing::Offered;
 use crate::transport::connection::{Feedback, Received, RtpDrop};
@@ -28,6 +29,7 @@ pub(super) struct Choice {
     pub(super) streams: Vec<StreamId>,
     pub(super) layers: Vec<LayerState>,
     pub(super) rates: Vec<Option<Bitrate>>,
+    pub(super) ranges: Vec<Range>,
 }
 
 /// What became of a subscriber's copy.
@@ -192,7 +194,7 @@ impl Worker {
         }
     }
 
-    fn choose_stream(&self, now: Instant, route: Route) -> Option<StreamId> {
+    pub(super) fn choose_stream(&self, now: Instant, route: Route) -> Option<StreamId> {
         let choice = self.choice(now, route)?;
         choose_layer(choice.view, &choice.layers).map(|index| choice.streams[index])
     }
@@ -216,13 +218,15 @@ impl Worker {
             streams: Vec::new(),
             layers: Vec::new(),
             rates: Vec::new(),
+            ranges: Vec::new(),
         };
         for stream in publisher.streams(binding.section) {
             let size = stated(stream.origin().rid.as_ref()).or(stream.size());
             choice.streams.push(stream.id());
             choice.layers.push(LayerState { size, alive: fit.contains(&stream.id()) });
-            choice.rates.push(stream.rate(now));
+            choice.rates.push(self.believed_rate(now, binding, stream));
         }
+        choice.ranges = self.ranges(now, binding, &choice);
         Some(choice)
     }
 

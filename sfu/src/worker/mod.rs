@@ -12,6 +12,7 @@ mod api;
 mod client;
 mod connection;
 mod datagrams;
+mod demands;
 mod downlinks;
 mod lifecycle;
 mod media;

@@ -124,6 +124,7 @@ impl Worker {
                     self.refuse(socket, re, ErrorCode::UnknownTrack, &reason);
                 }
             }
+            (ClientMessage::Applied(applied), Some(key)) => self.note_applied(now, key, &applied),
             (ClientMessage::Leave, Some(key)) => {
                 self.end(now, key, LeaveReason::Left, CloseCode::Left, "left as asked");
             }
@@ -178,6 +179,7 @@ impl Worker {
             self.notify(key, None, ServerMessage::IceRestartNeeded);
         }
         self.announce_layers(key);
+        self.repeat_demands(now, key);
         let room = self.clients[key.0].identity.room;
         self.rooms[room].remind(key);
         self.settle_room(now, room);

@@ -107,6 +107,10 @@ pub struct Stats {
     pub layer_switches: u64,
     /// Key frames asked of publishers.
     pub key_frame_requests: u64,
+    /// Demands said to publishers, those said again included.
+    pub demands: u64,
+    /// Demands that publishers have confirmed.
+    pub demands_applied: u64,
     /// Rooms now.
     pub rooms: u64,
     /// Participants now.
@@ -239,6 +243,16 @@ impl Stats {
                 "lianmai_layer_switches_total",
                 "Times that a subscriber was switched to another stream.",
                 self.layer_switches,
+            ),
+            (
+                "lianmai_demands_total",
+                "Times that publishers were told how much their layers shall take.",
+                self.demands,
+            ),
+            (
+                "lianmai_demands_applied_total",
+                "Times that publishers confirmed what they were told.",
+                self.demands_applied,
             ),
         ];
         plain(MetricKind::Counter, &counters)

@@ -20,9 +20,9 @@ use super::{assert_no_faults, assert_sees, hears, ms, secs, slot};
 
 /// What a scripted estimator says and hears.
 #[derive(Debug)]
-struct Script {
-    target: Target,
-    demand: Demand,
+pub(crate) struct Script {
+    pub(crate) target: Target,
+    pub(crate) demand: Demand,
     sent: Vec<SentPacket>,
     arrived: usize,
     lost: usize,
@@ -30,20 +30,20 @@ struct Script {
 
 /// An estimator that says what a test wants, on every downlink of a worker.
 #[derive(Clone)]
-struct Scripted(Arc<Mutex<Script>>);
+pub(crate) struct Scripted(Arc<Mutex<Script>>);
 
 impl Scripted {
-    fn new(rate: Bitrate) -> Self {
+    pub(crate) fn new(rate: Bitrate) -> Self {
         let target = paced(rate);
         let script = Script { target, demand: Demand::Elastic, sent: Vec::new(), arrived: 0, lost: 0 };
         Self(Arc::new(Mutex::new(script)))
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Script) -> T) -> T {
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Script) -> T) -> T {
         act(&mut self.0.lock().unwrap())
     }
 
-    fn net(&self, seed: u64) -> Net {
+    pub(crate) fn net(&self, seed: u64) -> Net {
         let own = self.clone();
         let make = move |_: &Seed| Box::new(own.clone()) as Box<dyn Estimator>;
         let estimator = EstimatorChoice::Custom(Arc::new(make));
@@ -83,7 +83,7 @@ impl Estimator for Scripted {
     }
 }
 
-fn paced(rate: Bitrate) -> Target {
+pub(crate) fn paced(rate: Bitrate) -> Target {
     let (burst, padding) = (Duration::ZERO, Bitrate::ZERO);
     Target { rate, pacing: rate.scaled(1.2), burst, window: None, padding }
 }
@@ -100,7 +100,7 @@ fn watched(net: &mut Net, camera: Camera, tells: Tells) -> (usize, usize) {
     (ana, bo)
 }
 
-fn layer(net: &Net, one: usize, other: usize) -> Option<u8> {
+pub(crate) fn layer(net: &Net, one: usize, other: usize) -> Option<u8> {
     slot(net, one, other, Source::Camera).layer()
 }
 

@@ -5,6 +5,7 @@
     reason = "the whole crate is tests; clippy sees only #[test] functions as such"
 )]
 
+mod demands;
 mod downlink;
 mod hostility;
 mod joining;

@@ -11,8 +11,8 @@ use proto::rtp::extension::Extension;
 use proto::rtp::{ExtensionId, Ssrc};
 use proto::seed::Seed;
 use proto::signal::{
-    ClientMessage, CloseCode, ErrorCode, Join, Kind, Layout, Notice, Offer, Participant, Request,
-    ServerMessage, SlotBinding, Source, Tile, Track, VERSION,
+    Applied, ClientMessage, CloseCode, Demand, ErrorCode, Join, Kind, Layout, Notice, Offer, Participant,
+    Request, ServerMessage, SlotBinding, Source, Tile, Track, VERSION,
 };
 use proto::time::{Instant, NtpTime, earliest};
 
@@ -31,6 +31,16 @@ pub(crate) struct Plan {
     /// Slots of each kind.
     pub(crate) slots: usize,
     pub(crate) tells: Tells,
+    pub(crate) heeds: Heeds,
+}
+
+/// What a client does when it is told how much its layers shall take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heeds {
+    /// Nothing: it does not know such messages.
+    Nothing,
+    /// What it is told.
+    Demands,
 }
 
 /// How a camera is sent.
@@ -43,11 +53,21 @@ pub(crate) enum Camera {
 
 impl Plan {
     /// Speaks, shows three layers, and has room for four others.
-    pub(crate) const TALKER: Self =
-        Self { microphone: true, camera: Camera::Simulcast, slots: 4, tells: Tells::Arrivals };
+    pub(crate) const TALKER: Self = Self {
+        microphone: true,
+        camera: Camera::Simulcast,
+        slots: 4,
+        tells: Tells::Arrivals,
+        heeds: Heeds::Nothing,
+    };
     /// Only looks and listens.
-    pub(crate) const VIEWER: Self =
-        Self { microphone: false, camera: Camera::Off, slots: 4, tells: Tells::Arrivals };
+    pub(crate) const VIEWER: Self = Self {
+        microphone: false,
+        camera: Camera::Off,
+        slots: 4,
+        tells: Tells::Arrivals,
+        heeds: Heeds::Nothing,
+    };
 
     fn sections(self) -> Vec<Use> {
         let camera = match self.camera {
@@ -72,6 +92,7 @@ pub(crate) struct Knowledge {
     pub(crate) slots_needed: Vec<(u32, u32)>,
     pub(crate) layers: Vec<(Instant, Mid, Option<String>)>,
     pub(crate) errors: Vec<(ErrorCode, String)>,
+    pub(crate) demands: Vec<(Instant, Demand)>,
     pub(crate) closed: Option<CloseCode>,
     pub(crate) resumed: usize,
     pub(crate) restarts_asked: usize,
@@ -84,6 +105,7 @@ pub(crate) struct Peer {
     pub(crate) room: String,
     pub(crate) sections: Vec<Use>,
     tells: Tells,
+    heeds: Heeds,
     dialect: Dialect,
     pub(crate) transport: Transport,
     pub(crate) sender: Sender,
@@ -122,6 +144,7 @@ impl Peer {
             room: room.to_owned(),
             sections: plan.sections(),
             tells: plan.tells,
+            heeds: plan.heeds,
             transport: Transport::new(now, epoch, chance("transport")),
             sender: Sender::new(number as u16, dialect.clone(), wall_start, chance("sender")),
             receiver: Receiver::new(own_ssrc, dialect.extensions.id(Extension::TransportSequence)),
@@ -291,8 +314,21 @@ impl Peer {
                     self.sender.set_sections(now, &self.sections);
                 }
             }
+            ServerMessage::Demand(demand) => {
+                knows.demands.push((now, demand.clone()));
+                if self.heeds == Heeds::Demands {
+                    self.meet(demand);
+                }
+            }
             other => knows.learn(now, other),
         }
+    }
+
+    /// Makes its layers no larger than is demanded, and says so.
+    fn meet(&mut self, demand: Demand) {
+        self.sender.meet(&demand);
+        let (track, epoch, layers) = (demand.track, demand.epoch, Vec::new());
+        self.request(ClientMessage::Applied(Applied { track, epoch, layers }));
     }
 
     fn handle_answer(&mut self, now: Instant, sdp: &str) {
@@ -365,6 +401,7 @@ impl Knowledge {
             ServerMessage::Joined(_)
             | ServerMessage::Resumed { .. }
             | ServerMessage::Answer { .. }
+            | ServerMessage::Demand(_)
             | ServerMessage::Pong { .. } => {}
         }
     }

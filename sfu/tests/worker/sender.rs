@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use proto::ids::Rid;
 use proto::rtcp::{Rtcp, SenderReport};
 use proto::rtp::extension::Extension;
 use proto::rtp::{ExtensionId, PayloadType, RtpHeader, SeqNo, Ssrc, rtx};
 use proto::seed::Chance;
-use proto::signal::Kind;
+use proto::signal::{Demand, Kind};
 use proto::time::{Instant, NtpTime, earliest};
 
 use super::offer::{Dialect, Use};
@@ -35,6 +36,8 @@ pub(crate) struct Stream {
     /// Whether it is sent now.
     pub(crate) active: bool,
     layer: u8,
+    /// The most that its encoder makes, in kbit/s.
+    most: Option<u32>,
     seq: SeqNo,
     rtx_seq: SeqNo,
     clock_start: u32,
@@ -66,6 +69,8 @@ pub(crate) struct Track {
     key_wanted: bool,
     /// How much larger packets of pictures are.
     pub(crate) more: usize,
+    /// How many packets more the pictures of the largest layer have.
+    pub(crate) more_parts: u8,
     pub(crate) streams: Vec<Stream>,
 }
 
@@ -113,6 +118,19 @@ impl Sender {
     /// The stream of a layer (0 if there is one stream).
     pub(crate) fn stream_mut(&mut self, section: u8, layer: usize) -> &mut Stream {
         &mut self.tracks.get_mut(&section).expect("sent").streams[layer]
+    }
+
+    /// Makes pictures no larger than is demanded.
+    pub(crate) fn meet(&mut self, demand: &Demand) {
+        for stream in self.tracks.values_mut().filter(|track| track.kind == Kind::Video).flat_map(|track| {
+            let simulcast = track.simulcast;
+            track.streams.iter_mut().map(move |stream| (simulcast, stream))
+        }) {
+            let (simulcast, stream) = stream;
+            let rid = simulcast.then_some(RIDS[usize::from(stream.layer)]);
+            let own = demand.layers.iter().find(|layer| layer.rid.as_ref().map(Rid::as_str) == rid);
+            stream.most = own.map_or(stream.most, |layer| layer.max_kbps);
+        }
     }
 
     /// All key frame requests of a section.
@@ -190,6 +208,7 @@ impl Sender {
             rtx_ssrc: Ssrc(chance.number()),
             active: true,
             layer,
+            most: None,
             // Near the wrap, so that every run crosses it.
             seq: SeqNo(65_535 - (chance.number() % 600) as u16),
             rtx_seq: SeqNo(chance.number() as u16 & 0x7fff),
@@ -206,7 +225,16 @@ impl Sender {
             answered: BTreeMap::new(),
         };
         let streams = (0..layers).map(stream).collect();
-        Track { section, kind: used.kind(), simulcast, next: now, key_wanted: true, more: 0, streams }
+        Track {
+            section,
+            kind: used.kind(),
+            simulcast,
+            next: now,
+            key_wanted: true,
+            more: 0,
+            more_parts: 0,
+            streams,
+        }
     }
 }
 
@@ -226,7 +254,7 @@ impl Track {
             stream.report_at.get_or_insert(now + REPORT_FIRST);
             let parts = match (is_video, stream.layer) {
                 (false, _) => 1,
-                (true, 0) => 3,
+                (true, 0) => 3 + self.more_parts,
                 (true, layer) => 3 - layer,
             } + u8::from(key);
             for part in 0..parts {
@@ -243,7 +271,9 @@ impl Track {
                 let size = SIZES[usize::from(stream.layer)];
                 let mut payload = if is_video { stamp.video(stream.ids, size) } else { stamp.audio() };
                 if is_video {
-                    payload.resize(payload.len() + self.more, MORE);
+                    let packets = 25 * u32::from(parts); // a second
+                    let most = stream.most.map_or(usize::MAX, |most| (most * 125 / packets) as usize);
+                    payload.resize((payload.len() + self.more).min(most).max(payload.len()), MORE);
                 }
                 let (rate, payload_type) =
                     if is_video { (90_000, dialect.vp8) } else { (48_000, dialect.opus) };

@@ -13,6 +13,15 @@ import { sendable } from './codecs.js';
 /** @typedef {import('./types.js').Layer} Layer */
 /** @typedef {import('./types.js').Publish} Publish */
 /** @typedef {import('./types.js').VideoCodec} VideoCodec */
+/** @typedef {import('./types.js').Demand} Demand */
+/** @typedef {import('./types.js').Applied} Applied */
+
+/**
+ * What is sent of one source. `limits` has by rid what the application allows, and what was there before the last change
+ * and is there after it unless the browser refused, in bit/s, undefined for no limit; a single encoding's rid is ''.
+ * @typedef {{local: LocalTrack | null, transceiver: RTCRtpTransceiver, tail: Promise<unknown>, demand: Demand | null,
+ *   limits: Map<string, {own: number | undefined, set: (number | undefined)[]}>}} Section
+ */
 
 /**
  * lib.dom does not know these members yet.
@@ -123,7 +132,7 @@ export class LocalTrack {
 export class Publisher {
   #peer;
   #codec;
-  /** @type {Map<Source, {local: LocalTrack | null, transceiver: RTCRtpTransceiver, tail: Promise<void>}>} */
+  /** @type {Map<Source, Section>} */
   #sections = new Map();
   /** The tracks named in the offer under way. @type {LocalTrack[]} */
   #offered = [];
@@ -147,9 +156,11 @@ export class Publisher {
     const known = this.#sections.get(local.source);
     if (known) {
       known.local = local;
+      known.demand = null; // it was for another track
       known.transceiver.direction = 'sendonly';
       void known.transceiver.sender.replaceTrack(local.mediaTrack);
       this.#resize(local);
+      if (local.kind === 'video') this.#change(local, (parameters) => limit(known, parameters));
       this.applyMute(local);
       return;
     }
@@ -159,7 +170,8 @@ export class Publisher {
       sendEncodings: this.#encodings(local, layers),
     });
     sendable(transceiver, local.kind, this.#codec);
-    this.#sections.set(local.source, { local, transceiver, tail: Promise.resolve() });
+    const [tail, demand, limits] = [Promise.resolve(), null, new Map()];
+    this.#sections.set(local.source, { local, transceiver, tail, demand, limits });
     local.layers = layers.slice(0, this.#knowsSizes(transceiver) ? layers.length : survivingLayers(width, height));
     if (local.kind === 'video') {
       this.#change(local, (parameters) => Object.assign(parameters, { degradationPreference: 'maintain-resolution' }));
@@ -201,6 +213,30 @@ export class Publisher {
     this.#change(local, (parameters) => {
       for (const encoding of parameters.encodings) encoding.active = !local.muted;
     });
+  }
+
+  /**
+   * Has the encodings of a track take no more than the server demands: one change of the rates alone, which Chromium
+   * carries out without a key frame. Of demands that wait for one another the newest is carried out. Says what holds
+   * then; null if there is no such track, a newer demand came first, or the browser refused.
+   * @param {Demand} demand
+   * @returns {Promise<Applied | null>}
+   */
+  async meet(demand) {
+    const section = [...this.#sections.values()].find(({ local }) => local?.id === demand.track);
+    if (!section?.local) return null;
+    const { demand: before } = section;
+    if (before?.track === demand.track && before.epoch > demand.epoch) return null;
+    section.demand = demand;
+    const taken = await this.#change(section.local, (parameters) => limit(section, parameters));
+    if (!taken || section.demand !== demand) return null;
+    const layers = demand.layers.map(({ rid }) => {
+      const { encodings } = section.transceiver.sender.getParameters();
+      const own = section.limits.get(rid ?? '')?.own;
+      const max_kbps = own === undefined ? null : Math.round((own * shareOf(encodings, rid ?? '')) / 1_000);
+      return { rid, max_kbps };
+    });
+    return { track: demand.track, epoch: demand.epoch, layers };
   }
 
   /**
@@ -278,26 +314,63 @@ export class Publisher {
       encodingsOf(layers).forEach((wanted, step) => {
         if (parameters.encodings[step]) Object.assign(parameters.encodings[step], wanted);
       });
+      section.limits.clear(); // the application allows what fits the new size
+      limit(section, parameters);
     });
   }
 
   /**
-   * Changes the sender's parameters, one change after another: `setParameters` refuses what overlaps.
+   * Changes the sender's parameters, one change after another: `setParameters` refuses what overlaps. Says whether the
+   * browser took it.
    * @param {LocalTrack} local
    * @param {(parameters: RTCRtpSendParameters) => void} edit
+   * @returns {Promise<boolean>}
    */
   #change(local, edit) {
     const section = this.#sections.get(local.source);
-    if (!section) return;
-    section.tail = section.tail.then(async () => {
+    if (!section) return Promise.resolve(false);
+    const change = section.tail.then(async () => {
       const parameters = section.transceiver.sender.getParameters();
-      if (parameters.encodings.length === 0) return;
+      if (parameters.encodings.length === 0) return false;
       edit(parameters);
       try {
         await section.transceiver.sender.setParameters(parameters);
+        return true;
       } catch (error) {
         console.warn('lianmai: sender parameters not taken', error);
+        return false;
       }
     });
+    section.tail = change;
+    return change;
+  }
+}
+
+/**
+ * What an encoder makes of its `maxBitrate`.
+ * @param {RTCRtpEncodingParameters[]} encodings
+ * @param {string} rid
+ */
+function shareOf(encodings, rid) {
+  const top = encodings.find(({ active }) => active !== false);
+  return !top || (top.rid ?? '') === rid ? 1 : LOWER_SHARE;
+}
+
+/**
+ * Has encodings take no more than the section's demand says, and never more than the application allows: whatever it has
+ * set since the last time counts as its word.
+ * @param {Section} section
+ * @param {RTCRtpSendParameters} parameters
+ */
+function limit({ demand, limits }, { encodings }) {
+  for (const encoding of encodings) {
+    const rid = encoding.rid ?? '';
+    const before = limits.get(rid);
+    const own = before?.set.includes(encoding.maxBitrate) ? before.own : encoding.maxBitrate;
+    const wanted = demand?.layers.find((layer) => (layer.rid ?? '') === rid)?.max_kbps ?? Infinity;
+    const most = Math.min(own ?? Infinity, Math.round((wanted * 1_000) / shareOf(encodings, rid)));
+    limits.set(rid, { own, set: [encoding.maxBitrate, most === Infinity ? undefined : most] });
+    if (most === Infinity) delete encoding.maxBitrate;
+    else encoding.maxBitrate = most;
   }
 }

@@ -356,6 +356,8 @@ export class Room extends EventTarget {
         return this.#peer?.slots.bind(notice.slots);
       case 'slot_layer':
         return this.#peer?.slots.layer(notice.track, notice.rid ?? null);
+      case 'demand':
+        return void this.#meet(notice);
       case 'slots_needed':
         return this.#growSlots(notice);
       case 'ice_restart_needed':
@@ -371,6 +373,15 @@ export class Room extends EventTarget {
       default:
         console.debug('lianmai: a message of a newer server', notice);
     }
+  }
+
+  /**
+   * Sends as much of a track as those who watch it can take.
+   * @param {import('./types.js').Demand} demand
+   */
+  async #meet(demand) {
+    const applied = await this.#peer?.publisher.meet(demand);
+    if (applied) this.#send({ type: 'applied', ...applied });
   }
 
   /** @param {import('./slots.js').SlotCounts} wanted */

@@ -17,6 +17,9 @@
 /** @typedef {{id: string, identity: string, name: string, tracks: TrackInfo[]}} ParticipantInfo */
 /** @typedef {{name: string, participants: ParticipantInfo[]}} RoomInfo */
 /** @typedef {{mid: string, track: string, participant: string}} SlotBinding */
+/** @typedef {{rid?: string, max_kbps: number | null, active: boolean}} DemandedLayer */
+/** @typedef {{epoch: number, track: string, layers: DemandedLayer[]}} Demand what the encodings of an own track shall take */
+/** @typedef {{track: string, epoch: number, layers: {rid?: string, max_kbps: number | null}[]}} Applied */
 /** @typedef {{track: string, width: number, height: number}} Tile one visible picture, in device pixels */
 
 /**
@@ -39,6 +42,7 @@
  *   | {type: 'offer', sdp: string, tracks: Publish[]}
  *   | {type: 'layout', tiles: Tile[]}
  *   | {type: 'mute', track: string, muted: boolean}
+ *   | ({type: 'applied'} & Applied)
  *   | {type: 'leave'}
  *   | {type: 'ping', sent_ms: number}} ClientMessage
  */
@@ -56,6 +60,7 @@
  *   | {type: 'track_muted', participant: string, track: string, muted: boolean}
  *   | {type: 'slots', slots: SlotBinding[]}
  *   | {type: 'slot_layer', mid: string, track: string, rid?: string}
+ *   | ({type: 'demand'} & Demand)
  *   | {type: 'slots_needed', audio: number, video: number}
  *   | {type: 'ice_restart_needed'}
  *   | {type: 'pong', sent_ms: number}

@@ -133,6 +133,11 @@ impl ClientNode {
                 self.end(now);
             }
             News::Refused(reason) => self.violated("requests-are-met", reason),
+            News::Demanded(demand) => {
+                if let Some(applied) = self.publisher.meet(now, &demand) {
+                    self.room.applied(applied);
+                }
+            }
             News::Nothing => {}
         }
     }

@@ -1,5 +1,6 @@
 //! The claims about browsers in a room: one function each, run one after the other by `cargo xtask test`.
 
+mod demand;
 pub mod first_frame;
 mod flows;
 mod hostile;
@@ -46,6 +47,11 @@ pub fn all() -> Vec<Case> {
         case!("three_vp9", "three people see and hear each other in VP9", |s| flows::flows(s, "vp9", 3)),
         case!("three_av1", "three people see and hear each other in AV1", |s| flows::flows(s, "av1", 3)),
         case!("layers", "a tile's size decides the layer within 2 s, without a gap", layers::layers),
+        case!(
+            "demand",
+            "a viewer behind 2 Mbit/s gets the largest picture at 1.2 Mbit/s at least, and all of it when it can",
+            demand::demand
+        ),
         case!("loss_viewer", "a viewer behind 5 % loss at 60 ms RTT sees 2 % freezes at most", loss::viewer),
         case!(
             "loss_sender",

@@ -91,6 +91,7 @@
         emitted: r.jitterBufferEmittedCount ?? 0,
         lost: r.packetsLost ?? 0,
         received: r.packetsReceived ?? 0,
+        bytes: r.bytesReceived ?? 0,
         recovered: r.retransmittedPacketsReceived ?? 0,
         nacks: r.nackCount ?? 0,
         plis: r.pliCount ?? 0,

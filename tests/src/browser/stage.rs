@@ -158,6 +158,8 @@ pub struct Video {
     pub lost: f64,
     /// Packets that came.
     pub received: f64,
+    /// Bytes of payload that came, repair included.
+    pub bytes: f64,
     /// Of them, those that came by retransmission.
     pub recovered: f64,
     /// NACKs sent.

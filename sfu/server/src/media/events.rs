@@ -2,19 +2,20 @@
 //!
 //! In: the core's events. Out: tracing. What a client chose is quoted, so that it cannot pass for a line of ours.
 
-use proto::signal::LeaveReason;
+use proto::signal::{DemandedLayer, LeaveReason};
 use sfu::worker::Event;
 
 /// Logs `event` of worker `index`.
 pub(super) fn log(index: usize, event: &Event) {
-    if matches!(event, Event::DownlinkChanged { .. }) && !tracing::enabled!(tracing::Level::DEBUG) {
+    let is_detail = matches!(event, Event::DownlinkChanged { .. } | Event::Demanded { .. });
+    if is_detail && !tracing::enabled!(tracing::Level::DEBUG) {
         return; // several a second, and hardly anybody looks
     }
     let text = describe(event);
     match event {
         Event::RoomOpened { .. } => tracing::info!("{text} on media worker {index}"),
         Event::HandshakeFailed { .. } => tracing::warn!("{text}"),
-        Event::DownlinkChanged { .. } => tracing::debug!("{text}"),
+        Event::DownlinkChanged { .. } | Event::Demanded { .. } => tracing::debug!("{text}"),
         Event::RoomClosed { .. }
         | Event::ParticipantJoined { .. }
         | Event::MediaConnected { .. }
@@ -42,6 +43,16 @@ fn describe(event: &Event) -> String {
         }
         Event::HandshakeFailed { room, participant, reason } => {
             format!("room {:?}: DTLS with {participant} failed: {reason}", room.as_str())
+        }
+        Event::Demanded { room, participant, demand } => {
+            let layer = |layer: &DemandedLayer| {
+                let name = layer.rid.as_ref().map_or("all", |rid| rid.as_str());
+                let most = layer.max_kbps.map_or("freely".to_owned(), |most| format!("{most} kbit/s"));
+                format!("{name:?} {most}")
+            };
+            let layers: Vec<String> = demand.layers.iter().map(layer).collect();
+            let (room, track, epoch) = (room.as_str(), &demand.track, demand.epoch);
+            format!("room {room:?}: {participant} shall send {track} {}, demand {epoch}", layers.join(", "))
         }
         Event::ParticipantLeft { room, participant, reason } => {
             let reason = match reason {

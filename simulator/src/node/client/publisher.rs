@@ -6,14 +6,16 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use cc::{Estimator, PacketClass};
+use proto::ids::Rid;
 use proto::rtcp::{self, Rtcp};
 use proto::rtp::{SeqNo, Ssrc};
 use proto::seed::Seed;
+use proto::signal::{Applied, AppliedLayer, Demand};
 use proto::time::{Instant, NtpTime, earliest};
 use proto::units::{Bitrate, DataSize};
 
 use super::offer::{Dialect, Section};
-use super::plan::{ClientPlan, Encoding, VideoPlan, allocate, best_layer};
+use super::plan::{ClientPlan, Encoding, LayerPlan, VideoPlan, allocate, best_layer};
 use super::stream::{Encoded, Origin, SendStream};
 use super::uplink::{Queued, Uplink};
 use crate::media::camera::Camera;
@@ -50,6 +52,8 @@ struct Pictures {
     first: usize,
     /// The layers that are sent, the largest first; with one stream, the one that it has.
     on: Vec<bool>,
+    /// The newest demand, which its encoders keep to.
+    demand: Option<Demand>,
 }
 
 /// See the module's description.
@@ -64,6 +68,8 @@ pub(super) struct Publisher {
     microphone: Option<(usize, Microphone)>,
     pictures: Option<Pictures>,
     uplink: Uplink,
+    /// What all media may take, headers not counted.
+    media_rate: Bitrate,
     /// The estimator's last word, as it was told.
     target: Option<(Bitrate, &'static str)>,
     report_at: Option<Instant>,
@@ -92,6 +98,7 @@ impl Publisher {
             microphone: None,
             pictures: None,
             uplink: Uplink::new(estimator),
+            media_rate: Bitrate::MAX,
             target: None,
             report_at: None,
             rtt: Duration::from_millis(100),
@@ -130,7 +137,8 @@ impl Publisher {
                     let seed = self.seed.fork("camera");
                     let cameras = rids.iter().map(|_| Camera::new(plan.camera.clone(), now, &seed)).collect();
                     let on = vec![false; plan.layers.len()];
-                    self.pictures = Some(Pictures { plan: plan.clone(), cameras, first, on });
+                    let plan = plan.clone();
+                    self.pictures = Some(Pictures { plan, cameras, first, on, demand: None });
                 }
                 (Section::Microphone | Section::Camera(_) | Section::Slot(_), _, _) => {}
             }
@@ -176,6 +184,23 @@ impl Publisher {
             | Rtcp::SourceDescription { .. }
             | Rtcp::Bye { .. } => {}
         }
+    }
+
+    /// Does what the server demands of the camera, as a browser whose `maxBitrate` is set; `None` if a newer demand came
+    /// first, or there is no camera.
+    pub(super) fn meet(&mut self, now: Instant, demand: &Demand) -> Option<Applied> {
+        let pictures = self.pictures.as_mut()?;
+        if pictures.demand.as_ref().is_some_and(|newer| newer.epoch > demand.epoch) {
+            return None;
+        }
+        pictures.demand = Some(demand.clone());
+        let layers = demand.layers.iter().map(|layer| AppliedLayer {
+            rid: layer.rid.clone(),
+            max_kbps: Some((pictures.most(layer.rid.as_ref()).as_bps() / 1_000) as u32),
+        });
+        let layers = layers.collect();
+        self.apply_rate(now, self.media_rate);
+        Some(Applied { track: demand.track.clone(), epoch: demand.epoch, layers })
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
@@ -260,8 +285,9 @@ impl Publisher {
 
     /// Shares out what all media together may have.
     fn apply_rate(&mut self, now: Instant, rate: Bitrate) {
+        self.media_rate = rate;
         let Some(pictures) = &mut self.pictures else { return };
-        let layers = &pictures.plan.layers;
+        let layers = &pictures.capped();
         match pictures.plan.encoding {
             Encoding::Simulcast => {
                 let rates = allocate(rate, layers, &pictures.on);
@@ -344,6 +370,30 @@ impl Publisher {
         let begun = self.streams[first..].iter().position(SendStream::has_begun)?;
         let stream = first + begun;
         Some(Queued { stream, seq: self.streams[stream].newest() })
+    }
+}
+
+impl Pictures {
+    /// The layers with what they may take now. A cap below what a layer is worth sending at lowers that, too (libwebrtc
+    /// takes the lesser of the two for its minimum).
+    fn capped(&self) -> Vec<LayerPlan> {
+        let demanded = |layer: &LayerPlan| {
+            let layers = self.demand.iter().flat_map(|demand| &demand.layers);
+            let mut own = layers.filter(|own| own.rid.as_ref().is_none_or(|rid| rid.as_str() == layer.rid));
+            own.find_map(|own| own.max_kbps).map_or(layer.max, |most| Bitrate::kbps(most.into()))
+        };
+        let cap = |layer: &LayerPlan| {
+            let max = layer.max.min(demanded(layer));
+            LayerPlan { max, min: layer.min.min(max), ..*layer }
+        };
+        self.plan.layers.iter().map(cap).collect()
+    }
+
+    /// What a layer takes at most by its plan; that of the largest for the only stream.
+    fn most(&self, rid: Option<&Rid>) -> Bitrate {
+        let mut layers = self.plan.layers.iter();
+        let own = layers.find(|layer| rid.is_none_or(|rid| rid.as_str() == layer.rid));
+        own.map_or(Bitrate::ZERO, |layer| layer.max)
     }
 }
 

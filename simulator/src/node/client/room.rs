@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use proto::ids::{Mid, ParticipantId};
 use proto::signal::{
-    ClientMessage, Join, Kind, Layout, Notice, Offer, Participant, Request, ServerMessage, SlotBinding, Tile,
-    VERSION,
+    Applied, ClientMessage, Demand, Join, Kind, Layout, Notice, Offer, Participant, Request, ServerMessage,
+    SlotBinding, Tile, VERSION,
 };
 use proto::time::Instant;
 
@@ -33,6 +33,8 @@ pub(super) enum News {
     Closed(String),
     /// A request failed.
     Refused(String),
+    /// What an own track's layers shall take.
+    Demanded(Demand),
     /// Nothing to do.
     Nothing,
 }
@@ -59,6 +61,11 @@ impl RoomState {
 
     pub(super) fn offer_again(&mut self, offer: Offer) {
         self.request(ClientMessage::Offer(offer));
+    }
+
+    /// A demand is carried out.
+    pub(super) fn applied(&mut self, applied: Applied) {
+        self.request(ClientMessage::Applied(applied));
     }
 
     pub(super) fn leave(&mut self) {
@@ -136,6 +143,7 @@ impl RoomState {
                 self.ping_at = None;
                 return News::Closed(format!("{code:?}: {reason}"));
             }
+            ServerMessage::Demand(demand) => return News::Demanded(demand),
             ServerMessage::IceRestartNeeded => return News::PathLost,
             ServerMessage::Answer { sdp, .. } => return News::Answered(sdp),
             ServerMessage::TrackMuted { .. }
