@@ -6,6 +6,7 @@
 mod av1;
 mod bits;
 mod h264;
+pub mod opus;
 mod picture_id;
 mod vp8;
 mod vp9;

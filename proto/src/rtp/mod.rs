@@ -3,14 +3,19 @@
 //! In: datagrams. Out: views of them, and headers. Time: none. Limit: nothing is copied or allocated on reading.
 
 pub mod extension;
+pub mod flexfec;
 mod header;
+mod mutable;
 #[cfg(test)]
 mod oracle;
+pub mod red;
 pub mod rtx;
 mod seq;
+pub mod symbol;
 mod view;
 
 pub use header::RtpHeader;
+pub use mutable::{MutableExtension, zero_mutable};
 pub use seq::SeqUnwrapper;
 pub use view::{Extensions, RtpError, RtpView};
 

@@ -6,6 +6,8 @@
 //! Where the payload begins is always taken from the wire, 12 + 4·CC + 4 + 4·length, and never computed from the
 //! extensions found: an identifier of 15 ends the extensions early (RFC 8285 §4.2) but not the block that they are in.
 
+use core::ops::Range;
+
 use super::{ExtensionId, FIXED_LEN, PROFILE_ONE_BYTE, PROFILE_TWO_BYTE, PayloadType, SeqNo, Ssrc};
 
 /// Why a datagram is not an RTP packet.
@@ -146,6 +148,17 @@ impl<'a> RtpView<'a> {
             }
         };
         Extensions { form, elements }
+    }
+
+    /// Where in the packet the header extensions' values lie, in order.
+    pub fn extension_ranges(&self) -> impl Iterator<Item = (ExtensionId, Range<usize>)> + use<'a> {
+        let header_len = self.header_len;
+        let mut extensions = self.extensions();
+        core::iter::from_fn(move || {
+            let (id, value) = extensions.next()?;
+            let end = header_len - extensions.elements.len();
+            Some((id, end - value.len()..end))
+        })
     }
 
     fn word(&self, at: usize) -> u32 {

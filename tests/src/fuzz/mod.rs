@@ -7,6 +7,7 @@
 mod corpus;
 mod feedback;
 mod mutate;
+mod repair;
 mod targets;
 
 use std::cell::RefCell;

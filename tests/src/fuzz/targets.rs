@@ -21,7 +21,7 @@ use sfu::network::path::Path;
 use sfu::network::stun::BindingRequest;
 use sfu::worker::{Grant, Input, Output, SocketId, Worker};
 
-use super::{corpus, feedback};
+use super::{corpus, feedback, repair};
 
 /// A parser under test.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +48,9 @@ pub fn all() -> Vec<Target> {
         Target { name: "dtls", corpus: corpus::dtls, run: dtls },
         Target { name: "messages", corpus: corpus::messages, run: messages },
         Target { name: "datagrams", corpus: corpus::datagrams, run: datagrams },
+        Target { name: "flexfec", corpus: repair::flexfec_corpus, run: repair::flexfec },
+        Target { name: "red", corpus: repair::red_corpus, run: repair::red },
+        Target { name: "rs", corpus: repair::symbols_corpus, run: repair::symbols },
         Target { name: "feedback", corpus: feedback::corpus, run: feedback::run },
     ]
 }
