@@ -7,7 +7,9 @@
 //! stream.
 
 pub mod hold_off;
+pub mod loss_model;
 pub mod nack;
+pub mod plan;
 pub mod repair_time;
 pub mod repeat;
 pub mod retransmit;

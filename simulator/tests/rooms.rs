@@ -402,7 +402,8 @@ fn nine_watch_three_layers_over_one_link() {
 
 #[test]
 fn a_narrow_downlink_gets_the_layer_that_fits_and_the_larger_one_again_when_it_widens() {
-    let narrow = LinkPlan { rate: Rate::Constant(Bitrate::kbps(900)), ..access() };
+    // Too narrow for the larger layer at the least rate that its size is made for.
+    let narrow = LinkPlan { rate: Rate::Constant(Bitrate::kbps(750)), ..access() };
     let plan = two(LayoutPlan::Everybody(1280, 720)).lasting(secs(40));
     let plan = plan.downlink_at(secs(15), 1, narrow).downlink_at(secs(25), 1, access());
     let result = play_over(&plan, 18, DownlinkSettings::default());

@@ -13,7 +13,7 @@ const CRATES: [(&str, &str, &[&str]); 9] = [
     ("simulator", "simulator", &["proto", "cc", "fec", "sfu", "googcc"]),
     ("simulator/emulator", "emulator", &["proto", "simulator"]),
     ("simulator/googcc", "googcc", &["proto"]),
-    ("tests", "lianmai_tests", &["proto", "cc", "sfu", "simulator", "emulator"]),
+    ("tests", "lianmai_tests", &["proto", "cc", "fec", "sfu", "simulator", "emulator"]),
 ];
 
 /// The crates that decide, and so have no clock, thread, socket or lock of their own.

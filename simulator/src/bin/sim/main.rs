@@ -9,6 +9,7 @@ mod bench;
 mod clock;
 mod compare;
 mod cpu;
+mod fec;
 mod list;
 mod output;
 mod play;
@@ -47,6 +48,8 @@ enum Command {
     Compare(compare::Options),
     /// Measures estimators in scenarios: `cargo xtask bench cc`.
     Bench(bench::Options),
+    /// Measures what repairs losses in time, and what it costs: `cargo xtask bench fec`.
+    Fec(fec::Options),
     /// Measures how much faster than real time runs are.
     Speed(speed::Options),
 }
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Replay(options) => replay::run(&options),
         Command::Compare(options) => compare::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Fec(options) => fec::run(&options),
         Command::Speed(options) => speed::run(&options),
     };
     result.unwrap_or_else(|error| {

@@ -2,6 +2,7 @@
 
 mod cc;
 mod cc_browser;
+mod fec;
 mod first_frame;
 
 use std::process::ExitCode;
@@ -19,6 +20,9 @@ pub(super) enum Bench {
     Cc(cc::Options),
     /// Congestion control in the real thing: our server to Chromium, against Chromium to Chromium, on bad networks.
     CcBrowser(cc_browser::Options),
+    /// Loss recovery: what repairs blocks in time and what it costs, in the simulator (`--help` names the options).
+    #[command(disable_help_flag = true)]
+    Fec(fec::Options),
 }
 
 /// Measures it.
@@ -26,6 +30,7 @@ pub(super) async fn run(bench: &Bench) -> Result<ExitCode> {
     match bench {
         Bench::FirstFrame(options) => first_frame::run(options).await.map(|()| ExitCode::SUCCESS),
         Bench::Cc(options) => cc::run(options),
+        Bench::Fec(options) => fec::run(options),
         Bench::CcBrowser(options) => cc_browser::run(options).await.map(|()| ExitCode::SUCCESS),
     }
 }
