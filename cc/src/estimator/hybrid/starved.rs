@@ -17,7 +17,7 @@ const EVERY: Duration = Duration::from_millis(200);
 const KEPT: f64 = 0.7;
 /// After such a time the path may be another one.
 const LONG: Duration = Duration::from_secs(2);
-/// What is gone back to of the rate before, when reports come again: who waited for reports waits for pictures, too.
+/// What is gone back to then of the rate before: who waited for reports waits for pictures, too.
 const BACK: f64 = 0.5;
 
 /// Whether reports come.
@@ -93,13 +93,11 @@ impl Hybrid {
             self.capacity = None;
             self.most = 0.0;
             self.least_round_trip = f64::INFINITY;
+            self.startup = Startup::default();
+            self.rate = self.rate.max(BACK * self.silence.before);
         }
         self.losses.clear();
         self.test_after = now + Duration::from_millis(500);
-        self.rate = self.rate.max(BACK * self.silence.before);
-        if long {
-            self.startup = Startup::default();
-        }
         self.enter(now, if long { Phase::Startup } else { Phase::Cruise }, "reports again");
     }
 }
