@@ -11,7 +11,7 @@
 //! Whoever executes a plan: a block of `k` packets is sent with `parities`; it is a round, and so is every answer to what is
 //! then missing. For each the receiver's [`node::Receiver`] says what is sent: fresh symbols of the block's code, or the
 //! missing packets in as many copies as there is room for in `packets`, the first of them once more than the last, and
-//! `FlexFEC` parity over exactly what is missing. [`hold_off`] says when a request need not be answered yet, [`budget`]
+//! `FlexFEC` parity over exactly what is missing. [`crate::hold_off`] says when a request need not be answered yet, [`budget`]
 //! what may leave, [`guard`] takes parity back that does harm, [`red`] is sound's.
 
 pub mod budget;
@@ -19,7 +19,6 @@ mod copies;
 mod fresh;
 pub mod goal;
 pub mod guard;
-pub mod hold_off;
 pub mod losses;
 pub mod masks;
 mod node;
