@@ -18,7 +18,7 @@ const ASKED_MAX: usize = 128; // packets: half a second at 2.5 Mbit/s, every one
 const PARITIES_MAX: usize = 48; // what a receiver keeps (libwebrtc, kMaxFecPackets)
 const AGE_MAX: Duration = Duration::from_secs(2); // afterwards nobody asks for it again
 const WAIT_MAX: Duration = Duration::from_millis(250); // an answer held for longer than that comes too late for talk
-const MARGIN: Duration = Duration::from_millis(10); // for feedback that is gathered before it is sent
+const MARGIN: Duration = Duration::from_millis(10); // for timers and jitter, at least; else a tenth of a round trip
 const TURNAROUND: Duration = Duration::from_millis(20); // the interval of libwebrtc's NACK timer
 
 /// The probability that a hold is in vain which is still worth it: it then costs a delay, not the packet.
@@ -40,8 +40,22 @@ pub struct PathFacts {
     pub rtt: Duration,
     /// From here to there, or back, whichever is longer; half the round trip if nothing better is known.
     pub one_way: Duration,
+    /// How long the receiver gathers what has arrived before it reports; libwebrtc's 50 to 250 ms.
+    pub report: Duration,
     /// The share of packets lost, 0 to 1.
     pub lost: f64,
+}
+
+impl PathFacts {
+    /// How long after its departure a packet can be asked for by a receiver that has not seen it.
+    fn unseen_for(&self) -> Duration {
+        self.one_way * 2 + MARGIN.max(self.rtt / 10)
+    }
+
+    /// How long after its departure we have heard of a packet's fate.
+    fn told_after(&self) -> Duration {
+        self.unseen_for() + self.report
+    }
 }
 
 /// What a [`HoldOff`] did since it was made.
@@ -57,6 +71,8 @@ pub struct HoldStats {
     pub released_late: u64,
     /// Answers released because the receiver asked again.
     pub released_asked: u64,
+    /// Questions repeated by a receiver that cannot have seen what is to answer them.
+    pub repeated: u64,
 }
 
 /// Holds one stream's retransmissions to one receiver.
@@ -89,7 +105,11 @@ struct Asked {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Held { until: Instant },
+    /// Until we must have heard of what is to repair it; before `in_vain`, a receiver that asks again has not seen that.
+    Held {
+        until: Instant,
+        in_vain: Instant,
+    },
     Answered,
     Repaired,
 }
@@ -131,6 +151,9 @@ impl HoldOff {
         for &seq in asked {
             match self.asked.iter_mut().find(|known| known.seq == seq) {
                 Some(again) if again.at == now && again.state != State::Repaired => {} // twice in one NACK
+                Some(Asked { state: State::Held { in_vain, .. }, .. }) if now < *in_vain => {
+                    self.stats.repeated += 1;
+                }
                 Some(again) => {
                     self.stats.released_asked += u64::from(matches!(again.state, State::Held { .. }));
                     *again = Asked { seq, at: now, state: State::Answered };
@@ -139,7 +162,9 @@ impl HoldOff {
                 None => self.asked.push_back(Asked { seq, at: now, state: State::Answered }),
             }
         }
-        let plan = self.repairable(now);
+        // One that the receiver must have had when it asked is of no use to what it asked for, unless it is known to have
+        // arrived: then it may wait for another.
+        let plan = self.repairable(now, self.path.unseen_for());
         let held_until = plan.until(self.path).filter(|&until| {
             let worth = (1.0 - self.path.lost).powi(plan.awaited) >= 1.0 - VAIN_MAX;
             worth && until.since(now) <= WAIT_MAX && until + self.path.rtt + TURNAROUND <= deadline
@@ -147,7 +172,8 @@ impl HoldOff {
         for new in self.asked.iter_mut().skip(known) {
             match held_until.filter(|&until| until > now && plan.repairs(new.seq)) {
                 Some(until) => {
-                    new.state = State::Held { until };
+                    let in_vain = plan.last.map_or(now, |sent| sent + self.path.one_way * 2);
+                    new.state = State::Held { until, in_vain };
                     self.stats.held += 1;
                 }
                 None => answer.push(new.seq),
@@ -175,7 +201,7 @@ impl HoldOff {
             }
             Fate::Lost => {
                 self.parities.remove(index);
-                let still = self.repairable(now);
+                let still = self.repairable(now, self.path.told_after());
                 self.release_where(|asked, _| !still.repairs(asked.seq), |stats| &mut stats.released_lost);
             }
         }
@@ -194,7 +220,7 @@ impl HoldOff {
     /// When to call [`HoldOff::handle_timeout`]; `None` while nothing is held.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let until = self.asked.iter().map(|asked| match asked.state {
-            State::Held { until } => Some(until),
+            State::Held { until, .. } => Some(until),
             State::Answered | State::Repaired => None,
         });
         until.fold(None, earliest)
@@ -205,13 +231,9 @@ impl HoldOff {
         self.stats
     }
 
-    /// What the repair packets that arrived or are under way will repair.
-    ///
-    /// One that the receiver must have had when it asked is of no use to what it asked for, unless it is known to have
-    /// arrived: then it may wait for another.
-    fn repairable(&self, now: Instant) -> Peeled {
-        let unseen = self.path.one_way * 2;
-        peel(&self.parities, &self.asked, |parity| parity.arrived || now < parity.sent + unseen + MARGIN)
+    /// What the repair packets that arrived or are under way will repair; they are under way for so long after they left.
+    fn repairable(&self, now: Instant, under_way: Duration) -> Peeled {
+        peel(&self.parities, &self.asked, |parity| parity.arrived || now < parity.sent + under_way)
     }
 
     fn release_where(
@@ -220,7 +242,7 @@ impl HoldOff {
         counter: impl Fn(&mut HoldStats) -> &mut u64,
     ) {
         for asked in &mut self.asked {
-            if let State::Held { until } = asked.state
+            if let State::Held { until, .. } = asked.state
                 && due(asked, until)
             {
                 asked.state = State::Answered;
@@ -261,7 +283,7 @@ impl Peeled {
 
     /// When feedback must have told of the last repair packet; `None` if none is awaited.
     fn until(&self, path: PathFacts) -> Option<Instant> {
-        self.last.map(|sent| sent + path.one_way * 2 + MARGIN)
+        self.last.map(|sent| sent + path.told_after())
     }
 }
 
@@ -297,8 +319,12 @@ mod tests {
 
     use super::*;
 
-    const PATH: PathFacts =
-        PathFacts { rtt: Duration::from_millis(100), one_way: Duration::from_millis(50), lost: 0.02 };
+    const PATH: PathFacts = PathFacts {
+        rtt: Duration::from_millis(100),
+        one_way: Duration::from_millis(50),
+        report: Duration::ZERO,
+        lost: 0.02,
+    };
 
     const NONE: [u64; 0] = [];
 
@@ -370,14 +396,22 @@ mod tests {
         hold.handle_fate(ms(1070), 2, Fate::Lost);
         hold.handle_fate(ms(1070), 9, Fate::Lost);
         assert_eq!(released(&mut hold), [101], "its repair packet is lost");
-        assert_eq!(nack(&mut hold, 1080, &[102]), [102], "it is asked for again");
+        assert_eq!(nack(&mut hold, 1101, &[102, 103]), NONE, "asked for again by who cannot have seen it");
+        assert_eq!(nack(&mut hold, 1103, &[102]), [102], "and by who must have");
         assert_eq!(hold.poll_timeout(), Some(ms(1003 + 110)));
         hold.handle_timeout(ms(1112));
         assert_eq!(released(&mut hold), NONE);
         hold.handle_timeout(ms(1113));
         assert_eq!(released(&mut hold), [103], "nothing was heard of it");
         assert_eq!(hold.poll_timeout(), None, "and 100 was repaired");
-        let stats = HoldStats { held: 4, spared: 1, released_lost: 1, released_late: 1, released_asked: 1 };
+        let stats = HoldStats {
+            held: 4,
+            spared: 1,
+            released_lost: 1,
+            released_late: 1,
+            released_asked: 1,
+            repeated: 2,
+        };
         assert_eq!(hold.stats(), stats);
         assert_eq!(
             nack(&mut hold, 1200, &[100]),
@@ -447,7 +481,8 @@ mod tests {
             hold.handle_timeout(ms(now) + WAIT_MAX);
             answered += released(&mut hold).len() as u64;
             // Asked for twice while held, a packet is answered once: the second time.
-            prop_assert_eq!(answered + hold.stats().spared + hold.stats().released_asked, asked);
+            let HoldStats { spared, released_asked, repeated, .. } = hold.stats();
+            prop_assert_eq!(answered + spared + released_asked + repeated, asked);
             prop_assert_eq!(hold.poll_timeout(), None);
         }
     }

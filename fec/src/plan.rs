@@ -22,6 +22,8 @@ pub mod guard;
 pub mod losses;
 pub mod masks;
 mod node;
+pub mod offline;
+pub mod outlook;
 pub mod red;
 mod solve;
 pub mod span;
@@ -38,6 +40,7 @@ use proto::time::Instant;
 
 pub use self::goal::{Goal, Kind, Promptness};
 pub use self::node::{MEDIA_MAX, ROUNDS_MAX, Receiver};
+pub use self::outlook::{Outlook, Usual};
 pub use self::tables::Tables;
 pub use self::timing::Timing;
 
@@ -58,7 +61,7 @@ const FAILURE_SHARE: f64 = 0.97;
 const PROMPT_FAILURE: f64 = 0.008;
 /// Copies of a packet are so far apart at least (references §4.4), and by twice the time that losses hang together.
 const COPY_SPACING: Duration = Duration::from_millis(5);
-/// Before so many packets are reported, a leg is taken to be [`LossEstimate::COLD`], for what matters most.
+/// Before so many packets are reported, a leg that loses any is taken to be [`LossEstimate::COLD`].
 const KNOWN: f64 = 100.0;
 
 /// What goes with a block, and what its repairs go by.
@@ -158,7 +161,9 @@ impl Planner {
         tables: &mut Tables<M>,
     ) {
         let timing = self.steady.timing(timing);
-        let estimate = if estimate.packets < KNOWN { &LossEstimate::COLD } else { estimate };
+        // So few packets tell that something is lost, but not how much.
+        let is_cold = estimate.packets < KNOWN && estimate.bound > 0.0;
+        let estimate = if is_cold { &LossEstimate::COLD } else { estimate };
         let loss = self.steady.loss(now, estimate.bound, timing.round_trip);
         self.timing = Some(timing);
         if loss < SILENT {
@@ -177,6 +182,11 @@ impl Planner {
         if self.has_large {
             self.large = tables.mix(&conditions, Size::Large, 1);
         }
+    }
+
+    /// Whether there is nothing to plan: too little is lost, or nothing is known of the leg yet.
+    pub fn is_idle(&self) -> bool {
+        self.small.pick([0.0, 0.0]).is_none()
     }
 
     /// An epoch of about a second ended; see [`Guard::handle_epoch`].

@@ -1,7 +1,7 @@
 //! Second copies of retransmissions: towards a receiver that loses packets, one answer too few costs a round trip more.
 //!
 //! In: media as it goes to a subscriber, answers to its NACKs. Out: `poll_repeat`. Time: `now`, monotonic.
-//! Limit: `WAITING_MAX` copies at a time, `COPY_AFTER` each; their bytes are `RetransmitLimiter::admit_copy`'s affair.
+//! Limit: `WAITING_MAX` copies at a time; their bytes are `RetransmitLimiter::admit_copy`'s affair.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -68,7 +68,19 @@ impl Repeats {
         }
     }
 
-    /// The next packet whose second copy is due.
+    /// The packet `seq` was sent again, and a plan has so many more copies of it, so far apart.
+    pub fn schedule(&mut self, now: Instant, seq: u64, copies: usize, spacing: Duration) {
+        self.turn(now);
+        self.current.lost += 1;
+        let mut at = now;
+        for _ in 0..copies.min(WAITING_MAX - self.waiting.len().min(WAITING_MAX)) {
+            at += spacing;
+            let place = self.waiting.partition_point(|(other, _)| *other <= at);
+            self.waiting.insert(place, (at, seq));
+        }
+    }
+
+    /// The next packet of which a copy is due.
     pub fn poll_repeat(&mut self, now: Instant) -> Option<u64> {
         let (at, seq) = *self.waiting.front()?;
         if at > now {

@@ -118,10 +118,11 @@ fn small_frames_share_their_parity() {
 }
 
 #[test]
-fn a_cold_leg_is_taken_for_a_poor_one() {
-    let cold = LossEstimate { packets: 20.0, ..lossy(0.0) };
-    let mut planner = planner(Receiver::Native, cold, timing(100));
-    assert!(parity(&mut planner, 12, &GOAL, None) > 2.0);
+fn a_cold_leg_that_loses_is_taken_for_a_poor_one_and_one_that_does_not_for_clean() {
+    let cold = |loss| LossEstimate { packets: 20.0, ..lossy(loss) };
+    let parities = |loss| parity(&mut planner(Receiver::Native, cold(loss), timing(100)), 12, &GOAL, None);
+    assert!(parities(0.001) > 2.0);
+    assert!(parities(0.0).abs() < f64::EPSILON);
 }
 
 #[test]
