@@ -55,6 +55,8 @@ pub enum AnswerSection {
         ssrc: Ssrc,
         /// The source that it sends retransmissions from.
         rtx_ssrc: Option<Ssrc>,
+        /// The source that it sends repair packets by XOR from, if the client offered to take them.
+        fec_ssrc: Option<Ssrc>,
         /// The canonical name of the source; sources that play in step have the same one.
         cname: String,
         /// The `MediaStream`'s identifier in the client's script.
@@ -63,6 +65,9 @@ pub enum AnswerSection {
         track: String,
     },
 }
+
+/// For how long packets may be repaired, in microseconds: what libwebrtc itself offers.
+const REPAIR_WINDOW: u32 = 10_000_000;
 
 /// The text of an answer. A section in which no codec is left is rejected. The first section of the bundle cannot be
 /// rejected where the client did not do so itself, for browsers hang the transport on it: it becomes inactive.
@@ -90,6 +95,14 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
+    /// The payload type and the source of repair packets by XOR, if there are to be any.
+    fn fec(&self) -> Option<(PayloadType, Ssrc)> {
+        match self.choice {
+            AnswerSection::Send { fec_ssrc, .. } => self.section.flexfec.zip(*fec_ssrc),
+            AnswerSection::Rejected | AnswerSection::Inactive | AnswerSection::Receive { .. } => None,
+        }
+    }
+
     fn new(offer: &Offer, section: &'a Section, choice: &'a AnswerSection) -> Self {
         let wanted = match choice {
             AnswerSection::Rejected if offer.bundle.first() == Some(&section.mid) => {
@@ -154,6 +167,9 @@ fn write_media_line(text: &mut String, plan: &Plan<'_>) -> fmt::Result {
             write!(text, " {}", rtx.0)?;
         }
     }
+    if let Some((PayloadType(fec), _)) = plan.fec() {
+        write!(text, " {fec}")?;
+    }
     write!(text, "\r\nc=IN IP4 0.0.0.0\r\na=mid:{}\r\n", plan.section.mid)
 }
 
@@ -201,10 +217,14 @@ fn write_media(text: &mut String, plan: &Plan<'_>) -> fmt::Result {
             write!(text, "a=sendonly\r\na=msid:{stream} {track}\r\n")?;
             write_extensions(text, section, extensions)?;
             write_common(text, plan, Feedback::with(extensions))?;
+            let fec_ssrc = plan.fec().map(|(_, ssrc)| ssrc);
             if let Some(rtx) = rtx_ssrc {
                 write!(text, "a=ssrc-group:FID {} {}\r\n", ssrc.0, rtx.0)?;
             }
-            for Ssrc(number) in [Some(ssrc), rtx_ssrc.as_ref()].into_iter().flatten() {
+            if let Some(fec) = fec_ssrc {
+                write!(text, "a=ssrc-group:FEC-FR {} {}\r\n", ssrc.0, fec.0)?;
+            }
+            for Ssrc(number) in [Some(*ssrc), *rtx_ssrc, fec_ssrc].into_iter().flatten() {
                 write!(text, "a=ssrc:{number} cname:{cname}\r\na=ssrc:{number} msid:{stream} {track}\r\n")?;
             }
             Ok(())
@@ -248,6 +268,12 @@ fn write_common(text: &mut String, plan: &Plan<'_>, feedback: Feedback) -> fmt::
     for codec in &plan.codecs {
         let Some(name) = codec.codec.map(Codec::name) else { continue };
         write_codec(text, codec, name, feedback)?;
+    }
+    if let Some((PayloadType(fec), _)) = plan.fec() {
+        write!(text, "a=rtpmap:{fec} flexfec-03/90000\r\na=fmtp:{fec} repair-window={REPAIR_WINDOW}\r\n")?;
+        if feedback == Feedback::Transport {
+            write!(text, "a=rtcp-fb:{fec} transport-cc\r\n")?;
+        }
     }
     Ok(())
 }
@@ -336,6 +362,7 @@ mod tests {
                 .track_kind()
                 .filter(|&kind| kind == crate::signal::Kind::Video)
                 .map(|_| Ssrc(8)),
+            fec_ssrc: section.flexfec.map(|_| Ssrc(9)),
             cname: "cname".into(),
             stream: "seat-1".into(),
             track: format!("track-{}", section.mid),
@@ -454,13 +481,20 @@ mod tests {
             sources(&video),
             [
                 "a=ssrc-group:FID 7 8",
+                "a=ssrc-group:FEC-FR 7 9",
                 "a=ssrc:7 cname:cname",
                 "a=ssrc:7 msid:seat-1 track-1",
                 "a=ssrc:8 cname:cname",
                 "a=ssrc:8 msid:seat-1 track-1",
+                "a=ssrc:9 cname:cname",
+                "a=ssrc:9 msid:seat-1 track-1",
             ]
         );
+        assert!(video[0].ends_with(" 49"), "{}", video[0]);
         for line in [
+            "a=rtpmap:49 flexfec-03/90000",
+            "a=fmtp:49 repair-window=10000000",
+            "a=rtcp-fb:49 transport-cc",
             "a=sendonly",
             "a=msid:seat-1 track-1",
             "a=rtcp-fb:96 nack",
@@ -472,9 +506,9 @@ mod tests {
         assert!(has(&video, "a=rtcp-fb:96 transport-cc") && !text.contains("simulcast"));
 
         let without = offer.sections.iter().map(|section| match send(section) {
-            AnswerSection::Send { codecs, ssrc, rtx_ssrc, cname, stream, track, .. } => {
+            AnswerSection::Send { codecs, ssrc, rtx_ssrc, fec_ssrc, cname, stream, track, .. } => {
                 let extensions = ExtensionMap::default();
-                AnswerSection::Send { codecs, extensions, ssrc, rtx_ssrc, cname, stream, track }
+                AnswerSection::Send { codecs, extensions, ssrc, rtx_ssrc, fec_ssrc, cname, stream, track }
             }
             other => other,
         });

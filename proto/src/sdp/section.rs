@@ -39,6 +39,7 @@ pub(super) fn parse_section(
         direction: parse_direction(attributes),
         rejected,
         codecs: Vec::new(),
+        flexfec: None,
         extensions: ExtensionMap::default(),
         rids: Vec::new(),
         ssrcs: Vec::new(),
@@ -46,7 +47,7 @@ pub(super) fn parse_section(
         reduced_size_rtcp: values(lines, "rtcp-rsize").next().is_some(),
     };
     if !rejected && section.kind.track_kind().is_some() {
-        section.codecs = parse_codecs(&section, attributes)?;
+        (section.codecs, section.flexfec) = parse_codecs(&section, attributes)?;
         section.extensions = parse_extensions(&section.mid, attributes)?;
         section.rids = parse_rids(&section.mid, attributes)?;
         section.ssrcs = parse_ssrcs(&section.mid, attributes)?;
@@ -95,7 +96,18 @@ struct Draft<'a> {
     codec: SectionCodec,
 }
 
-fn parse_codecs(section: &Section, attributes: Attributes<'_>) -> Result<Vec<SectionCodec>, SdpError> {
+impl Draft<'_> {
+    /// Its clock must be that of pictures, as libwebrtc's is.
+    fn is_flexfec(&self) -> bool {
+        self.name.eq_ignore_ascii_case("flexfec-03") && self.codec.clock_rate == 90_000
+    }
+}
+
+/// The codecs, each with its retransmission, and what repairs packets of any of them.
+fn parse_codecs(
+    section: &Section,
+    attributes: Attributes<'_>,
+) -> Result<(Vec<SectionCodec>, Option<PayloadType>), SdpError> {
     let mut drafts: Vec<Draft<'_>> = Vec::with_capacity(section.formats.len());
     for format in &section.formats {
         let payload_type = parse_payload_type(format).ok_or_else(|| malformed("m", format))?;
@@ -122,7 +134,8 @@ fn parse_codecs(section: &Section, attributes: Attributes<'_>) -> Result<Vec<Sec
             original.codec.rtx.get_or_insert(rtx.codec.payload_type);
         }
     }
-    Ok(codecs.into_iter().map(|draft| draft.codec).collect())
+    let flexfec = codecs.iter().find(|draft| draft.is_flexfec()).map(|draft| draft.codec.payload_type);
+    Ok((codecs.into_iter().map(|draft| draft.codec).collect(), flexfec))
 }
 
 /// 0 to 127, digits only.

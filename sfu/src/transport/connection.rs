@@ -14,6 +14,7 @@ use std::sync::Arc;
 use core::time::Duration;
 
 use bytes::Bytes;
+use fec::loss_model::{LossEstimate, LossModel};
 use proto::ids::{Mid, Rid};
 use proto::rtcp::Rtcp;
 use proto::rtp::extension::{Extension, ExtensionMap};
@@ -26,7 +27,7 @@ use super::clock::PublisherClock;
 use super::downlink::Downlink;
 use super::packet::{SourcePacket, StreamId};
 use super::rtp_recv::{Arrival, RecvDrop, RtpRecvPipeline, StreamOrigin};
-use super::rtp_send::RtpSendPipeline;
+use super::rtp_send::{Leg, RtpSendPipeline, Tables};
 use outgoing::{Outgoing, Queued};
 
 /// The least time between two streams of the same layer: an encoder that begins anew takes longer, and each beginning
@@ -40,6 +41,9 @@ const RARER_WATCHED: u32 = 10;
 
 /// Streams of one publisher: ten media sections of three layers. The one silent longest goes first.
 const STREAMS_MAX: usize = 32;
+
+/// Repair is planned anew no more often: a batch of feedback comes about as often.
+const PLAN_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Between two rounds of sender and receiver reports; libwebrtc's own interval for video.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -92,23 +96,6 @@ pub enum RtpDrop {
     Refused(#[from] RecvDrop),
 }
 
-/// What a subscriber asks for, by slot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Feedback {
-    /// Packets lost on the way to it.
-    Nack {
-        /// The slot.
-        slot: usize,
-        /// The lost packets.
-        lost: Vec<SeqNo>,
-    },
-    /// Its decoder cannot go on.
-    KeyFrameWanted {
-        /// The slot.
-        slot: usize,
-    },
-}
-
 /// See the module's description.
 #[derive(Debug)]
 pub struct ConnectionPipeline {
@@ -123,6 +110,8 @@ pub struct ConnectionPipeline {
     slots: Vec<RtpSendPipeline>,
     downlink: Option<Downlink<Queued>>,
     outgoing: Outgoing,
+    losses: LossModel,
+    planned_at: Option<Instant>,
     arrivals: ArrivalLog,
     publisher_clock: PublisherClock,
     rtt: Option<Duration>,
@@ -145,6 +134,8 @@ impl ConnectionPipeline {
             slots: Vec::new(),
             downlink: None,
             outgoing: Outgoing::default(),
+            losses: LossModel::default(),
+            planned_at: None,
             arrivals: ArrivalLog::new(own_ssrc, Ssrc(0)),
             publisher_clock: PublisherClock::default(),
             rtt: None,
@@ -201,9 +192,10 @@ impl ConnectionPipeline {
         Ok(Received { section, stream: id, is_new_stream, is_recovered, packet })
     }
 
-    /// Decrypted RTCP packets: keeps what is about clocks and round trips, returns what the router must answer.
-    pub fn handle_rtcp(&mut self, now: Instant, wall: NtpTime, packets: Vec<Rtcp>) -> Vec<Feedback> {
-        let mut feedback = Vec::new();
+    /// Decrypted RTCP packets: keeps what is about clocks and round trips, returns the slots whose
+    /// decoders cannot go on. What was asked for again is [`Self::poll_answer`]'s.
+    pub fn handle_rtcp(&mut self, now: Instant, wall: NtpTime, packets: Vec<Rtcp>) -> Vec<usize> {
+        let mut wanting = Vec::new();
         for packet in packets {
             match packet {
                 Rtcp::SenderReport(report) => {
@@ -212,17 +204,16 @@ impl ConnectionPipeline {
                 }
                 Rtcp::ReceiverReport(report) => self.handle_report_blocks(wall, &report.reports),
                 Rtcp::Nack { media, lost, .. } => {
-                    feedback.extend(self.slot_of(media).map(|slot| Feedback::Nack { slot, lost }));
+                    if let Some(slot) = self.slot_of(media) {
+                        self.slots[slot].repair_mut().handle_nack(now, &lost);
+                    }
                 }
                 Rtcp::Pli { media, .. } => {
-                    feedback.extend(self.slot_of(media).map(|slot| Feedback::KeyFrameWanted { slot }));
+                    wanting.extend(self.slot_of(media));
                 }
-                Rtcp::Fir { requests, .. } => feedback.extend(
-                    requests
-                        .iter()
-                        .filter_map(|(media, _)| self.slot_of(*media))
-                        .map(|slot| Feedback::KeyFrameWanted { slot }),
-                ),
+                Rtcp::Fir { requests, .. } => {
+                    wanting.extend(requests.iter().filter_map(|(media, _)| self.slot_of(*media)));
+                }
                 Rtcp::TransportFeedback(arrivals) => {
                     self.downlink.iter_mut().for_each(|downlink| downlink.note_feedback(&arrivals));
                 }
@@ -230,12 +221,49 @@ impl ConnectionPipeline {
             }
         }
         self.settle_arrivals(now);
-        feedback
+        wanting
+    }
+
+    /// Plans the slots' repair anew, by what feedback has told.
+    pub fn plan_repair(&mut self, now: Instant, tables: &mut Tables) {
+        let due = self.planned_at.is_none_or(|at| now.since(at) >= PLAN_INTERVAL);
+        let Some(round_trip) = self.rtt.filter(|_| due) else { return };
+        self.planned_at = Some(now);
+        let losses = self.losses.estimate();
+        let (report, lost) = (self.outgoing.report_interval(), self.outgoing.lost_lately());
+        let leg = Leg { losses: &losses, round_trip, report, lost };
+        for slot in &mut self.slots {
+            slot.repair_mut().handle_feedback(now, &leg, tables);
+        }
+    }
+
+    /// How many retransmissions repair packets have spared since the last call.
+    pub fn take_spared(&mut self) -> u64 {
+        self.slots.iter_mut().map(|slot| slot.repair_mut().take_spared()).sum()
+    }
+
+    /// A packet that was asked for and is to be sent again now, and its slot.
+    pub fn poll_answer(&mut self) -> Option<(usize, SeqNo)> {
+        let mut slots = self.slots.iter_mut().enumerate();
+        slots.find_map(|(index, slot)| Some((index, slot.poll_answer()?)))
+    }
+
+    /// What repair costs on average, as a share of the pictures.
+    pub fn redundancy(&self) -> f64 {
+        self.slots.iter().map(|slot| slot.repair().redundancy()).fold(0.0, f64::max)
+    }
+
+    /// What the leg loses by itself.
+    pub fn losses(&self) -> LossEstimate {
+        self.losses.estimate()
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant, wall: NtpTime) {
         self.arrivals.handle_timeout(now);
+        for slot in &mut self.slots {
+            slot.repair_mut().handle_timeout(now);
+        }
         for stream in self.streams.values_mut() {
             stream.handle_timeout(now);
         }

@@ -7,7 +7,10 @@
 //! written. Sequence numbers are given when it is, so what a pacer gives up leaves no hole that a subscriber would ask
 //! to fill.
 
+mod forward_repair;
+mod patience;
 mod pending;
+mod repair;
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -17,17 +20,21 @@ use fec::repeat::{Ask, Repeats};
 use fec::retransmit::RetransmitLimiter;
 use proto::rtp::extension::{Extension, ExtensionMap};
 use proto::rtp::{ExtensionId, PayloadType, RtpHeader, SeqNo, Ssrc, rtx};
+use proto::scene::Scene;
 use proto::sdp::SectionCodec;
 use proto::seed::Chance;
-use proto::time::{Instant, NtpTime};
+use proto::time::{Instant, NtpTime, earliest};
 
+pub use forward_repair::Covered;
 pub use pending::{Admitted, Pending, Written};
+pub use repair::{Leg, Repair, Tables};
 
 use super::downlink::WAIT_MAX;
 use super::packet::{SourcePacket, StreamId};
 use super::rewriter::{Rewriter, Traced};
 use super::selector::{Admission, First, Selector};
 use pending::{PayloadMapping, What};
+use repair::Answer;
 
 /// The round trip assumed before the subscriber's first report.
 const RTT_DEFAULT: Duration = Duration::from_millis(100);
@@ -72,6 +79,9 @@ pub struct RtpSendPipeline {
     wait_max: Duration,
     key_frame_at: Option<Instant>,
     has_asked_playout: bool,
+    repair: Repair,
+    /// The answer that was polled last: how it is to be given.
+    planned: Option<(SeqNo, Answer)>,
     stats: SendStats,
 }
 
@@ -96,8 +106,39 @@ impl RtpSendPipeline {
             wait_max: WAIT_MAX,
             key_frame_at: None,
             has_asked_playout: false,
+            repair: Repair::new(Scene::default()),
+            planned: None,
             stats: SendStats::default(),
         }
+    }
+
+    /// Repairs pictures as a scene wants it from now on, and before anybody asks if there is a payload type for repair
+    /// packets.
+    pub fn protect(&mut self, scene: Scene, flexfec: Option<PayloadType>, chance: &mut Chance) {
+        let transport = self.extensions.id(Extension::TransportSequence);
+        self.repair.set_scene(scene);
+        self.repair.set_flexfec(self.ssrc, flexfec, transport, chance);
+    }
+
+    /// What repairs losses by a plan.
+    pub fn repair(&self) -> &Repair {
+        &self.repair
+    }
+
+    /// The same, to tell it something.
+    pub fn repair_mut(&mut self) -> &mut Repair {
+        &mut self.repair
+    }
+
+    /// A repair packet to be sent.
+    pub fn poll_parity(&mut self) -> Option<Pending> {
+        self.repair.poll_parity().map(Pending::parity)
+    }
+
+    /// A packet that was asked for and is to be sent again now.
+    pub fn poll_answer(&mut self) -> Option<SeqNo> {
+        self.planned = self.repair.poll_answer();
+        self.planned.map(|(seq, _)| seq)
     }
 
     /// Carries another track from now on, whose publisher negotiated `source`; `None` empties the slot.
@@ -161,8 +202,8 @@ impl RtpSendPipeline {
         } else {
             PacketClass::Video
         };
-        let what = What::Media { stream, admission };
-        Admitted::Yes(Pending { class, mapping, what, packet: packet.clone() })
+        let what = What::Media { stream, admission, mapping, packet: packet.clone() };
+        Admitted::Yes(Pending { class, what })
     }
 
     /// Whether a packet of `stream` begins another picture than the last one that was admitted.
@@ -181,17 +222,21 @@ impl RtpSendPipeline {
         out: &mut Vec<u8>,
     ) -> Written {
         match &pending.what {
-            What::Media { stream, admission } => {
-                let written = self.write_media(wall, (*stream, *admission), pending, transport, out);
-                if written != Written::Nothing {
-                    self.note_media(now, &pending.packet, out.len());
+            What::Media { stream, admission, mapping, packet } => {
+                let to = (*stream, *admission, mapping.out);
+                let written = self.write_media(wall, to, packet, transport, out);
+                if let Written::Media(seq) | Written::Switched(seq, _) = written {
+                    self.note_media(now, packet, seq, out);
                 }
                 written
             }
-            What::Again(traced) => {
-                let Some(payload_type) = pending.mapping.rtx else { return Written::Nothing };
-                self.write_retransmission(payload_type, traced, &pending.packet, transport, out);
+            What::Again { traced, payload_type, packet } => {
+                self.write_retransmission(*payload_type, traced, packet, transport, out);
                 Written::Again
+            }
+            What::Parity(parity) => {
+                let transport = self.extensions.id(Extension::TransportSequence).zip(transport);
+                self.repair.write(parity, transport, out).map_or(Written::Nothing, Written::Parity)
             }
         }
     }
@@ -216,7 +261,7 @@ impl RtpSendPipeline {
     }
 
     /// Traces a packet that the subscriber lost; the caller looks it up among the stream's packets.
-    pub fn handle_nack(&self, lost: SeqNo) -> Option<Traced> {
+    pub fn trace(&self, lost: SeqNo) -> Option<Traced> {
         self.rewriter.trace(lost)
     }
 
@@ -239,7 +284,12 @@ impl RtpSendPipeline {
         if !self.limiter.admit(now, seq, pending.payload_len()) {
             return None;
         }
-        self.repeats.handle_answer(now, seq, ask);
+        match self.planned.take().filter(|(planned, _)| *planned == traced.seq) {
+            Some((_, Answer { copies, spacing, .. })) if !self.repair.is_idle() => {
+                self.repeats.schedule(now, seq, copies, spacing);
+            }
+            Some(_) | None => self.repeats.handle_answer(now, seq, ask),
+        }
         Some(pending)
     }
 
@@ -253,9 +303,9 @@ impl RtpSendPipeline {
         self.repeats.poll_repeat(now).map(|seq| SeqNo(seq as u16))
     }
 
-    /// When to ask `poll_repeat`; `None` if nothing waits.
+    /// When to ask `poll_repeat` and to tell forward repair that time has passed; `None` if nothing waits.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.repeats.poll_timeout()
+        earliest(self.repeats.poll_timeout(), self.repair.poll_timeout())
     }
 
     /// The second copy of a retransmission, if it may be sent. It gets a number of its own in the stream of
@@ -340,8 +390,8 @@ impl RtpSendPipeline {
     }
 
     fn again(&self, traced: Traced, packet: SourcePacket) -> Option<Pending> {
-        let mapping = self.mapping(packet.payload_type).filter(|mapping| mapping.rtx.is_some())?;
-        Some(Pending { class: PacketClass::Repair, mapping, what: What::Again(traced), packet })
+        let payload_type = self.mapping(packet.payload_type)?.rtx?;
+        Some(Pending { class: PacketClass::Repair, what: What::Again { traced, payload_type, packet } })
     }
 
     fn rtx_payload_type(&self) -> Option<PayloadType> {
@@ -358,12 +408,11 @@ impl RtpSendPipeline {
     fn write_media(
         &mut self,
         wall: NtpTime,
-        (stream, admission): (StreamId, Admission),
-        pending: &Pending,
+        (stream, admission, payload_type): (StreamId, Admission, PayloadType),
+        packet: &SourcePacket,
         transport: Option<SeqNo>,
         out: &mut Vec<u8>,
     ) -> Written {
-        let packet = &pending.packet;
         if admission == Admission::Switch {
             self.rewriter.switch(wall, stream, packet);
         } else if self.rewriter.stream() != Some(stream) {
@@ -374,9 +423,9 @@ impl RtpSendPipeline {
             return Written::Nothing;
         }
         let Some(place) = self.rewriter.place(wall, packet) else { return Written::Nothing };
-        self.has_asked_playout |= packet.repair_time > Duration::ZERO;
+        self.has_asked_playout |= self.playout_least(packet) > Duration::ZERO;
         let header = RtpHeader {
-            payload_type: pending.mapping.out,
+            payload_type,
             marker: packet.marker,
             seq: place.seq,
             timestamp: place.timestamp,
@@ -390,13 +439,16 @@ impl RtpSendPipeline {
         }
     }
 
-    fn note_media(&mut self, now: Instant, packet: &SourcePacket, size: usize) {
+    fn note_media(&mut self, now: Instant, packet: &SourcePacket, seq: SeqNo, written: &[u8]) {
+        if !packet.is_sound() {
+            self.repair.note_media(now, packet, seq, written);
+        }
         if packet.key_frame {
             self.key_frame_at = Some(now);
         }
         self.stats.packets = self.stats.packets.wrapping_add(1);
         self.stats.octets = self.stats.octets.wrapping_add(packet.payload().len() as u32);
-        self.limiter.note_media(now, size);
+        self.limiter.note_media(now, written.len());
         self.repeats.note_media(now);
     }
 
@@ -418,6 +470,7 @@ impl RtpSendPipeline {
         self.write_header(&header, packet, transport, out);
         rtx::write(traced.seq, &[], out);
         traced.rewrite(packet, out);
+        self.repair.note_retransmission(out.len());
     }
 
     /// The header with those of the publisher's header extensions that the subscriber negotiated.
@@ -446,14 +499,18 @@ impl RtpSendPipeline {
         header.write(&extensions[..count], out);
     }
 
-    /// The playout delay to ask for (at least, at most), once the publisher's side has lost packets: the viewer's own
-    /// round trip tells it nothing about how late repairs from there come. It is stated in every packet from then on,
-    /// so that it also ends.
+    /// The playout delay to ask for (at least, at most), once packets were lost: the viewer's own round trip tells it
+    /// nothing about how late repairs from the publisher's side come, and where forward repair was negotiated libwebrtc's
+    /// player does not wait for retransmissions by itself. It is stated in every packet from then on, so that it also ends.
     fn playout(&self, packet: &SourcePacket) -> Option<[u8; 3]> {
         self.has_asked_playout.then(|| {
-            let least = packet.repair_time.as_millis().div_ceil(10) as u32;
+            let least = self.playout_least(packet).as_millis().div_ceil(10) as u32;
             let [_, high, middle, low] = (least << 12 | PLAYOUT_MAX).to_be_bytes();
             [high, middle, low]
         })
+    }
+
+    fn playout_least(&self, packet: &SourcePacket) -> Duration {
+        if packet.is_sound() { packet.repair_time } else { packet.repair_time.max(self.repair.patience()) }
     }
 }

@@ -112,8 +112,11 @@ impl Worker {
     pub(super) fn allocate(&mut self, now: Instant, key: ClientKey) {
         let client = &self.clients[key.0];
         let Some(downlink) = client.pipeline.downlink() else { return };
-        let (rate, queue) = (downlink.target().rate, downlink.queue_time());
-        let mut fixed = downlink.repair_rate(now);
+        let (allowed, queue) = (downlink.target().rate, downlink.queue_time());
+        // What the plan says of repair holds for any layer, what was measured for the one that is sent.
+        let repair = 1.0 + client.pipeline.redundancy();
+        let measured = if repair > 1.0 { Bitrate::ZERO } else { downlink.repair_rate(now) };
+        let (rate, mut fixed) = (allowed.scaled(1.0 / repair), measured);
         let (mut shown, mut pictures) = (Vec::new(), Vec::new());
         for slot in 0..client.slots.len() {
             let choice = self.choice(now, Route { subscriber: key, slot });
@@ -135,9 +138,11 @@ impl Worker {
         }
         let situation = Situation { rate, queue, fixed, pictures: &pictures };
         let client = &mut self.clients[key.0];
-        client.allocated = Some((now, rate));
+        client.allocated = Some((now, allowed));
         let mut decision = client.allocator.allocate(now, &situation);
         self.weigh_up(now, key, &shown, &situation, &mut decision);
+        decision.current = decision.current.scaled(repair);
+        decision.next = decision.next.map(|next| next.scaled(repair));
         self.carry_out(now, key, &shown, &decision);
     }
 
@@ -197,6 +202,10 @@ impl Worker {
             client.pipeline.handle_sent(now, &leaving, size);
             match leaving.class {
                 PacketClass::Audio | PacketClass::Base | PacketClass::Video => self.stats.forwarded += 1,
+                PacketClass::Repair if leaving.is_parity => {
+                    self.stats.parities += 1;
+                    self.stats.parity_bytes += size.as_bytes();
+                }
                 PacketClass::Repair => self.stats.retransmitted += 1,
                 PacketClass::Padding => self.stats.padding_bytes += size.as_bytes(),
             }

@@ -42,6 +42,7 @@ impl Worker {
         self.settle_connection(now, key);
         self.fill_gaps(now, key);
         self.repeat_answers(now, key);
+        self.answer_nacks(now, key);
         self.flush_rtcp(key);
         if layers_due {
             self.check_layers(now, key);

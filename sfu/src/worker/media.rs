@@ -14,7 +14,7 @@ use super::{DropReason, Worker};
 use crate::control::demand::Range;
 use crate::control::selection::{LayerState, View, choose_layer};
 use crate::transport::connection::outgoing::Offered;
-use crate::transport::connection::{Feedback, Received, RtpDrop};
+use crate::transport::connection::{Received, RtpDrop};
 use crate::transport::downlink::Downlink;
 use crate::transport::packet::StreamId;
 use crate::transport::rtp_recv::RecvDrop;
@@ -93,24 +93,25 @@ impl Worker {
     ) -> Result<(), DropReason> {
         let packets = rtcp::parse(bytes).map_err(|_| DropReason::Malformed)?;
         let wall = self.wall(now);
-        for feedback in self.clients[key.0].pipeline.handle_rtcp(now, wall, packets) {
-            match feedback {
-                Feedback::Nack { slot, lost } => {
-                    for lost in lost {
-                        self.retransmit(now, Route { subscriber: key, slot }, lost, Answer::First);
-                    }
-                }
-                Feedback::KeyFrameWanted { slot } => {
-                    if let Some(stream) = self.clients[key.0].pipeline.slots()[slot].stream_to_refresh(now) {
-                        self.want_key_frame(now, stream);
-                    }
-                }
+        for slot in self.clients[key.0].pipeline.handle_rtcp(now, wall, packets) {
+            if let Some(stream) = self.clients[key.0].pipeline.slots()[slot].stream_to_refresh(now) {
+                self.want_key_frame(now, stream);
             }
         }
+        self.clients[key.0].pipeline.plan_repair(now, &mut self.plans);
+        self.stats.answers_spared += self.clients[key.0].pipeline.take_spared();
+        self.answer_nacks(now, key);
         let at = self.clients[key.0].pipeline.poll_timeout();
         self.wake_at(now, key, at);
         self.pump(now, key);
         Ok(())
+    }
+
+    /// Answers a subscriber's NACKs, those that need wait no longer for repair packets.
+    pub(super) fn answer_nacks(&mut self, now: Instant, subscriber: ClientKey) {
+        while let Some((slot, lost)) = self.clients[subscriber.0].pipeline.poll_answer() {
+            self.retransmit(now, Route { subscriber, slot }, lost, Answer::First);
+        }
     }
 
     /// Sends the RTCP that a client's pipeline has ready.
@@ -292,7 +293,7 @@ impl Worker {
         if let Some((path, bytes)) = client.connection.protect_rtp(&self.scratch) {
             match written {
                 Written::Media(_) | Written::Switched(..) => self.stats.forwarded += 1,
-                Written::Again | Written::Nothing => self.stats.retransmitted += 1,
+                Written::Again | Written::Parity(_) | Written::Nothing => self.stats.retransmitted += 1,
             }
             self.transmit(path, bytes);
         }
@@ -348,7 +349,7 @@ impl Worker {
     fn retransmit(&mut self, now: Instant, route: Route, lost: SeqNo, answer: Answer) {
         let Route { subscriber, slot } = route;
         let Some(pipeline) = self.clients[subscriber.0].pipeline.slot_mut(slot) else { return };
-        let Some(traced) = pipeline.handle_nack(lost) else {
+        let Some(traced) = pipeline.trace(lost) else {
             self.stats.retransmissions_refused += 1;
             return;
         };

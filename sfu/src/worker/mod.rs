@@ -23,6 +23,7 @@ mod stats;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 
+use fec::plan::offline::OfflineMasks;
 use proto::ids::{RoomName, SessionId};
 use proto::seed::Chance;
 use proto::time::{Instant, NtpTime, earliest};
@@ -37,6 +38,7 @@ pub use stats::{DownlinkStats, DropReason, Metric, MetricKind, Stats};
 
 use crate::control::room::{MemberKey, Room};
 use crate::network::path::Path;
+use crate::transport::rtp_send::Tables;
 use client::{Client, ClientKey};
 
 /// The least time to the next wake-up: timers are no finer than this, and a worker cannot spin.
@@ -68,6 +70,8 @@ pub struct Worker {
     unjoined: VecDeque<(Instant, SocketId)>,
     outputs: VecDeque<Output>,
     scratch: Vec<u8>,
+    /// How much repair meets which goal on which leg: worked out once for all of them.
+    plans: Tables,
     stats: Stats,
 }
 
@@ -92,6 +96,7 @@ impl Worker {
             unjoined: VecDeque::new(),
             outputs: VecDeque::new(),
             scratch: Vec::new(),
+            plans: Tables::new(OfflineMasks),
             stats: Stats::default(),
         }
     }

@@ -243,6 +243,9 @@ impl Worker {
                 client.slots.push((section.mid.clone(), None));
                 client.pipeline.add_slot(RtpSendPipeline::new(codecs, extensions, &mut self.chance));
             }
+            let flexfec = section.flexfec.filter(|_| self.config.downlink.forward_repair);
+            let scene = self.config.downlink.scene;
+            client.pipeline.slots_mut()[number].protect(scene, flexfec, &mut self.chance);
         }
         self.prepare_downlink(key);
     }
@@ -307,6 +310,7 @@ impl Worker {
             extensions,
             ssrc: pipeline.ssrc(),
             rtx_ssrc: repairs.then(|| pipeline.rtx_ssrc()),
+            fec_ssrc: pipeline.repair().ssrc(),
             cname: client.identity.participant.to_string(),
             stream: format!("seat-{}", seated.seat),
             track: format!("slot-{}", section.mid),

@@ -101,6 +101,12 @@ pub struct Stats {
     pub given_up: u64,
     /// Bytes sent to subscribers to learn what their paths carry, retransmissions that nobody asked for included.
     pub padding_bytes: u64,
+    /// Repair packets sent to subscribers before they asked.
+    pub parities: u64,
+    /// Their bytes.
+    pub parity_bytes: u64,
+    /// Retransmissions that subscribers asked for and repair packets spared.
+    pub answers_spared: u64,
     /// Probes of subscribers' paths.
     pub probes: u64,
     /// Times that a subscriber was switched to another stream of a track.
@@ -237,6 +243,17 @@ impl Stats {
                 "lianmai_downlink_padding_bytes_total",
                 "Bytes sent to subscribers to learn what their paths carry.",
                 self.padding_bytes,
+            ),
+            (
+                "lianmai_fec_packets_total",
+                "Repair packets sent to subscribers before they asked.",
+                self.parities,
+            ),
+            ("lianmai_fec_bytes_total", "Their bytes.", self.parity_bytes),
+            (
+                "lianmai_retransmissions_spared_total",
+                "Retransmissions that subscribers asked for and repair packets spared.",
+                self.answers_spared,
             ),
             ("lianmai_downlink_probes_total", "Probes of subscribers' paths.", self.probes),
             (

@@ -7,6 +7,7 @@
 
 mod demands;
 mod downlink;
+mod forward_repair;
 mod hostility;
 mod joining;
 mod layers;

@@ -45,6 +45,8 @@ impl Use {
 pub(crate) enum Tells {
     /// When packets arrive.
     Arrivals,
+    /// The same, and takes repair packets.
+    ArrivalsAndRepair,
     /// Losses and reports alone.
     Nothing,
 }
@@ -55,6 +57,7 @@ pub(crate) struct Dialect {
     pub(crate) opus: PayloadType,
     pub(crate) vp8: PayloadType,
     pub(crate) vp8_rtx: PayloadType,
+    flexfec: PayloadType,
     pub(crate) extensions: ExtensionMap,
 }
 
@@ -74,19 +77,27 @@ impl Dialect {
             extensions.set(extension, ExtensionId(first + index as u8));
         }
         let pt = |offset: u8| PayloadType(base + offset);
-        Self { opus: PayloadType(111 - number as u8 % 2), vp8: pt(0), vp8_rtx: pt(1), extensions }
+        Self {
+            opus: PayloadType(111 - number as u8 % 2),
+            vp8: pt(0),
+            vp8_rtx: pt(1),
+            flexfec: pt(4),
+            extensions,
+        }
     }
 
     fn write(&self, text: &mut String, kind: Kind, tells: Tells) {
         let told = match tells {
-            Tells::Arrivals => |number: u8| format!("a=rtcp-fb:{number} transport-cc\r\n"),
+            Tells::Arrivals | Tells::ArrivalsAndRepair => {
+                |number: u8| format!("a=rtcp-fb:{number} transport-cc\r\n")
+            }
             Tells::Nothing => |_| String::new(),
         };
         let extension = |extension: Extension| {
             let id = self.extensions.id(extension).expect("all are set");
             format!("a=extmap:{} {}\r\n", id.0, extension.uri())
         };
-        if tells == Tells::Arrivals {
+        if tells != Tells::Nothing {
             text.push_str(&extension(Extension::TransportSequence));
         }
         text.push_str(&extension(Extension::Mid));
@@ -118,6 +129,14 @@ impl Dialect {
             }
             let _ = write!(text, "a=rtpmap:{0} rtx/90000\r\na=fmtp:{0} apt={number}\r\n", number + 1);
         }
+        if tells == Tells::ArrivalsAndRepair {
+            let number = self.flexfec.0;
+            let _ = write!(
+                text,
+                "a=rtpmap:{number} flexfec-03/90000\r\n{}a=fmtp:{number} repair-window=10000000\r\n",
+                told(number)
+            );
+        }
     }
 }
 
@@ -139,11 +158,14 @@ pub(crate) fn write(sections: &[Use], dialect: &Dialect, transport: &TransportOf
     );
     let digest: Vec<String> = transport.fingerprint.iter().map(|byte| format!("{byte:02X}")).collect();
     for (section, mid) in sections.iter().zip(&mids) {
+        let tells = if matches!(section, Use::Slot(_)) { tells } else { Tells::Arrivals };
         let (kind, formats) = match section.kind() {
             Kind::Audio => ("audio", dialect.opus.0.to_string()),
             Kind::Video => {
                 let vp8 = dialect.vp8.0;
-                ("video", format!("{vp8} {} {} {}", vp8 + 1, vp8 + 2, vp8 + 3))
+                let repair =
+                    if tells == Tells::ArrivalsAndRepair { format!(" {}", vp8 + 4) } else { String::new() };
+                ("video", format!("{vp8} {} {} {}{repair}", vp8 + 1, vp8 + 2, vp8 + 3))
             }
         };
         let _ = write!(
@@ -155,7 +177,6 @@ pub(crate) fn write(sections: &[Use], dialect: &Dialect, transport: &TransportOf
             transport.pwd,
             digest.join(":")
         );
-        let tells = if matches!(section, Use::Slot(_)) { tells } else { Tells::Arrivals };
         dialect.write(&mut text, section.kind(), tells);
         text.push_str(match section {
             Use::Send(_) | Use::Simulcast(_) => "a=sendonly\r\na=msid:- own\r\n",
@@ -197,6 +218,7 @@ pub(crate) struct AnsweredSection {
     pub(crate) stream: Option<String>,
     pub(crate) ssrc: Option<Ssrc>,
     pub(crate) rtx: Option<Ssrc>,
+    pub(crate) repair: Option<Ssrc>,
     pub(crate) port: u16,
 }
 
@@ -240,7 +262,10 @@ pub(crate) fn read_answer(text: &str) -> Answered {
             "mid" => mid = Some(Mid::from(value)),
             "sendonly" | "recvonly" | "sendrecv" | "inactive" => key.clone_into(&mut section.direction),
             "msid" => section.stream = value.split(' ').next().map(str::to_owned),
-            "ssrc-group" => section.rtx = value.split(' ').nth(2).map(number),
+            "ssrc-group" => {
+                let of = if value.starts_with("FEC-FR ") { &mut section.repair } else { &mut section.rtx };
+                *of = value.split(' ').nth(2).map(number);
+            }
             "ssrc" => {
                 let ssrc = value.split(' ').next().map(number);
                 section.ssrc = section.ssrc.or(ssrc);

@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use fec::scheme::flexfec::FlexFecDecoder;
 use proto::ids::Mid;
 use proto::rtcp::{ReceiverReport, ReportBlock, Rtcp};
-use proto::rtp::{ExtensionId, RtpView, SeqNo, SeqUnwrapper, Ssrc, rtx};
+use proto::rtp::{ExtensionId, MutableExtension, RtpView, SeqNo, SeqUnwrapper, Ssrc, rtx};
 use proto::signal::Kind;
 use proto::time::{Instant, NtpTime, earliest};
 use sfu::transport::arrivals::ArrivalLog;
@@ -34,6 +35,8 @@ pub(crate) struct Seen {
     pub(crate) stamp: Stamp,
     pub(crate) ids: Option<PictureIds>,
     pub(crate) by_rtx: bool,
+    /// Whether repair packets restored it.
+    pub(crate) by_repair: bool,
     /// Its number in the stream that brought it.
     pub(crate) own_seq: SeqNo,
     pub(crate) payload: Vec<u8>,
@@ -54,6 +57,9 @@ pub(crate) struct Slot {
     pub(crate) kind: Kind,
     pub(crate) ssrc: Ssrc,
     pub(crate) rtx: Option<Ssrc>,
+    repair: Option<(Ssrc, FlexFecDecoder)>,
+    /// How many repair packets came.
+    pub(crate) repairs: usize,
     pub(crate) seen: Vec<Seen>,
     pub(crate) shown: Vec<Shown>,
     /// What a decoder could not stand.
@@ -113,16 +119,17 @@ impl Receiver {
         for (mid, section) in &answered.sections {
             let Some(ssrc) = section.ssrc.filter(|_| section.direction == "sendonly") else { continue };
             let kind = kind_of(mid);
-            let slot = self.slots.entry(mid.clone()).or_insert_with(|| Slot::new(kind, ssrc, section.rtx));
+            let mutable: Vec<_> = self.transport_id.into_iter().map(MutableExtension::whole).collect();
+            let repair = section.repair.map(|repair| (repair, FlexFecDecoder::new(ssrc, &mutable)));
+            let made = || Slot { repair, ..Slot::new(kind, ssrc, section.rtx) };
+            let slot = self.slots.entry(mid.clone()).or_insert_with(made);
             assert_eq!((slot.ssrc, slot.rtx), (ssrc, section.rtx), "a slot keeps its streams");
         }
     }
 
     pub(crate) fn handle_rtp(&mut self, now: Instant, wall_start: NtpTime, bytes: &[u8]) {
         let view = RtpView::parse(bytes).expect("the server's RTP can be read");
-        let slot =
-            self.slots.values_mut().find(|slot| slot.ssrc == view.ssrc() || slot.rtx == Some(view.ssrc()));
-        let Some(slot) = slot else {
+        let Some(slot) = self.slots.values_mut().find(|slot| slot.is_of(view.ssrc())) else {
             self.strangers += 1;
             return;
         };
@@ -134,7 +141,7 @@ impl Receiver {
                 self.arrivals.handle_arrival(now, SeqNo(u16::from_be_bytes(*number)));
             }
         }
-        if !slot.handle_rtp(now, wall_start, &view) {
+        if !slot.handle_packet(now, wall_start, &view, bytes) {
             self.padded.push((now, bytes.len()));
         }
     }
@@ -189,6 +196,8 @@ impl Slot {
             kind,
             ssrc,
             rtx,
+            repair: None,
+            repairs: 0,
             seen: Vec::new(),
             shown: Vec::new(),
             faults: Vec::new(),
@@ -233,8 +242,35 @@ impl Slot {
         longest
     }
 
+    fn is_of(&self, ssrc: Ssrc) -> bool {
+        let repair = self.repair.as_ref().map(|(repair, _)| *repair);
+        self.ssrc == ssrc || [self.rtx, repair].contains(&Some(ssrc))
+    }
+
     /// Whether the packet is of use, or is at least no padding: not empty, and not one that was here.
-    fn handle_rtp(&mut self, now: Instant, wall_start: NtpTime, view: &RtpView<'_>) -> bool {
+    fn handle_packet(&mut self, now: Instant, wall_start: NtpTime, view: &RtpView<'_>, bytes: &[u8]) -> bool {
+        let Some((ssrc, mut decoder)) = self.repair.take() else {
+            return self.handle_rtp(now, wall_start, view, false);
+        };
+        let is_of_use = if view.ssrc() == ssrc {
+            self.repairs += 1;
+            decoder.handle_repair(view.payload()).expect("the server's repair can be read");
+            true
+        } else {
+            if view.ssrc() == self.ssrc {
+                decoder.handle_media(bytes).expect("the server's media can be read");
+            }
+            self.handle_rtp(now, wall_start, view, false)
+        };
+        while let Some(restored) = decoder.poll_restored() {
+            let view = RtpView::parse(restored).expect("what was restored can be read");
+            self.handle_rtp(now, wall_start, &view, true);
+        }
+        self.repair = Some((ssrc, decoder));
+        is_of_use
+    }
+
+    fn handle_rtp(&mut self, now: Instant, wall_start: NtpTime, view: &RtpView<'_>, by_repair: bool) -> bool {
         let by_rtx = self.rtx == Some(view.ssrc());
         let (seq, payload) = if by_rtx {
             let Some(repaired) = rtx::unwrap(view.payload()) else { return false };
@@ -261,6 +297,7 @@ impl Slot {
             stamp: read.stamp,
             ids: read.ids,
             by_rtx,
+            by_repair,
             own_seq: view.seq(),
             payload: payload.to_vec(),
             heard_of,

@@ -34,13 +34,22 @@ function usable(codec) {
 }
 
 /**
+ * Whether it is repair packets by XOR, which the server sends where losses make it worth while. Browsers take them
+ * without being able to send them.
+ * @param {RTCRtpCodec} codec
+ */
+function repairs(codec) {
+  return codec.mimeType.toLowerCase() === 'video/flexfec-03';
+}
+
+/**
  * The place of a codec in an offer; lower is earlier.
  * @param {RTCRtpCodec} codec
  * @param {VideoCodec} first
  */
 function rank(codec, first) {
   const name = codec.mimeType.toLowerCase().split('/')[1];
-  if (name === 'rtx' || name === 'red') return 100;
+  if (name === 'rtx' || name === 'red' || name === 'flexfec-03') return 100;
   if (name === 'opus') return 0;
   // Constrained baseline first among the H264 profiles: every decoder has it.
   const profile = name === 'h264' && !/profile-level-id=42e0/i.test(codec.sdpFmtpLine ?? '') ? 0.5 : 0;
@@ -64,7 +73,7 @@ const EXTENSIONS_SENT = ['sdes:mid', 'rtp-stream-id', 'transport-wide-cc-extensi
  * @param {VideoCodec} codec
  */
 export function sendable(transceiver, kind, codec) {
-  prefer(transceiver, kind, codec);
+  prefer(transceiver, kind, codec, usable);
   extend(transceiver);
 }
 
@@ -74,7 +83,7 @@ export function sendable(transceiver, kind, codec) {
  * @param {Kind} kind
  */
 export function receivable(transceiver, kind) {
-  prefer(transceiver, kind, 'vp8');
+  prefer(transceiver, kind, 'vp8', (codec) => usable(codec) || repairs(codec));
 }
 
 /**
@@ -90,10 +99,11 @@ export function canSend(codec) {
  * @param {RTCRtpTransceiver} transceiver
  * @param {Kind} kind
  * @param {VideoCodec} first
+ * @param {(codec: RTCRtpCodec) => boolean} wanted
  */
-function prefer(transceiver, kind, first) {
+function prefer(transceiver, kind, first, wanted) {
   const all = RTCRtpReceiver.getCapabilities(kind)?.codecs ?? [];
-  const codecs = all.filter(usable);
+  const codecs = all.filter(wanted);
   codecs.sort((a, b) => rank(a, first) - rank(b, first)); // stable: the browser's own order among equals
   if (codecs.length === 0) return;
   try {

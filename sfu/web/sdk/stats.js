@@ -15,7 +15,8 @@
  *   bytesReceived?: number, packetsReceived?: number, packetsLost?: number, framesDecoded?: number,
  *   framesPerSecond?: number, frameWidth?: number, frameHeight?: number, jitter?: number, freezeCount?: number,
  *   totalFreezesDuration?: number, bytesSent?: number, framesSent?: number, targetBitrate?: number,
- *   qualityLimitationReason?: string, localId?: string}} Report
+ *   qualityLimitationReason?: string, localId?: string, fecPacketsReceived?: number,
+ *   retransmittedPacketsReceived?: number}} Report
  */
 
 const SAMPLE_EVERY_MS = 200; // several askers within that time get the same sample: rates over less are noise
@@ -97,6 +98,7 @@ export class StatsSampler {
     const rates = this.#rates(report);
     const got = rates.of('packetsReceived');
     const lost = Math.max(0, rates.of('packetsLost'));
+    const repair = rates.of('fecPacketsReceived') + rates.of('retransmittedPacketsReceived');
     return {
       track: track.id,
       participant: track.participant.id,
@@ -109,6 +111,7 @@ export class StatsSampler {
       fps: Math.round(rates.perSecond('framesDecoded')),
       kbps: (rates.perSecond('bytesReceived') * 8) / 1_000,
       loss: got + lost > 0 ? lost / (got + lost) : 0,
+      repair: got > repair ? repair / (got - repair) : 0,
       rttMs,
       jitterMs: milliseconds(report.jitter) ?? 0,
       framesDecoded: report.framesDecoded ?? 0,
@@ -149,7 +152,8 @@ export class StatsSampler {
   #rates(report) {
     const before = this.#before.get(report.id);
     const seconds = before ? (report.timestamp - before.timestamp) / 1_000 : 0;
-    /** @typedef {'bytesReceived' | 'packetsReceived' | 'packetsLost' | 'framesDecoded' | 'bytesSent' | 'framesSent'} Counter */
+    /** @typedef {'bytesReceived' | 'packetsReceived' | 'packetsLost' | 'framesDecoded' | 'bytesSent' | 'framesSent' |
+     *   'fecPacketsReceived' | 'retransmittedPacketsReceived'} Counter */
     const of = (/** @type {Counter} */ name) => (before ? (report[name] ?? 0) - (before[name] ?? 0) : 0);
     return {
       of,

@@ -145,6 +145,7 @@
  * @property {number} fps
  * @property {number} kbps
  * @property {number} loss share of packets lost on the way from the server, repaired or not, 0 to 1
+ * @property {number} repair packets that repair others, sent before or after they were asked for, for each one that does not
  * @property {number | null} rttMs round trip to the server
  * @property {number} jitterMs
  * @property {number} framesDecoded total

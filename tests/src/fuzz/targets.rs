@@ -135,6 +135,7 @@ fn answer_section(section: &Section) -> AnswerSection {
             extensions: section.extensions.clone(),
             ssrc: Ssrc(1),
             rtx_ssrc: Some(Ssrc(2)),
+            fec_ssrc: section.flexfec.map(|_| Ssrc(3)),
             cname: "name".into(),
             stream: "seat-0".into(),
             track: "track".into(),

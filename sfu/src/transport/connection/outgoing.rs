@@ -5,20 +5,23 @@
 //! by `handle_sent`. Limit: pictures wait [`WAIT_MAX`] at most, else their slot gives them up until its next key frame.
 
 use core::cmp::Reverse;
+use core::time::Duration;
 use std::collections::VecDeque;
 
 use cc::PacketClass;
 use cc::history::Departure;
 use cc::pacer::Paced;
 use cc::packet::ProbeId;
+use fec::loss_model::{Cause, Fate, PacketFate};
+use fec::plan::budget::{Budget, Carries, Claim};
 use proto::rtp::SeqNo;
 use proto::time::{Instant, NtpTime};
 use proto::units::DataSize;
 
-use super::ConnectionPipeline;
+use super::{ConnectionPipeline, RtpSendPipeline};
 use crate::transport::downlink::{Downlink, PACKET_OVERHEAD, WAIT_MAX};
 use crate::transport::packet::{SourcePacket, StreamId};
-use crate::transport::rtp_send::{Admitted, PADDING_MAX, Pending, Written};
+use crate::transport::rtp_send::{Admitted, Covered, PADDING_MAX, Pending, Written};
 
 /// Packets that were sent last and may serve as padding: half a second of a small layer.
 const RECENT_MAX: usize = 32;
@@ -27,7 +30,13 @@ const RECENT_MAX: usize = 32;
 const PADDING_LEAST: u64 = 200;
 
 /// When more waits than this, what waits is given up, and not only what comes: the rate has collapsed.
-const COLLAPSED: core::time::Duration = core::time::Duration::from_millis(600);
+const COLLAPSED: Duration = Duration::from_millis(600);
+
+/// How much a packet's fate counts when the next one's is told: of 200, a second at 2 Mbit/s, two thirds count.
+const LATELY: f64 = 1.0 - 1.0 / 200.0;
+
+/// Reports that are farther apart belong to no steady stream (libwebrtc's are at most 250 ms apart).
+const REPORT_MAX: Duration = Duration::from_millis(250);
 
 /// What waits in the pacer.
 #[derive(Debug)]
@@ -62,8 +71,50 @@ pub(super) struct Outgoing {
     recent: VecDeque<Recent>,
     /// What was written last and may become one of those.
     last: Option<(usize, SeqNo, SourcePacket)>,
+    /// What feedback has just told, for the model of losses.
+    fates: Vec<PacketFate>,
+    /// How much of what was sent lately was lost.
+    lately: Lately,
+    /// The repair packet that was written last.
+    parity: Option<(usize, Covered)>,
+    /// What repair that nobody asked for may take.
+    budget: Option<Budget>,
     padding: Option<Padding>,
     dropped: u64,
+}
+
+/// What became of the packets of a second or so, the newest counting most, and how often that is told.
+#[derive(Debug, Clone, Copy, Default)]
+struct Lately {
+    told: f64,
+    lost: f64,
+    at: Option<Instant>,
+    interval: Duration,
+}
+
+impl Lately {
+    fn note_report(&mut self, now: Instant) {
+        if let Some(before) = self.at.replace(now) {
+            self.interval = (self.interval * 7 + now.since(before).min(REPORT_MAX)) / 8;
+        }
+    }
+
+    fn add(&mut self, has_arrived: bool) {
+        self.told = self.told * LATELY + 1.0;
+        self.lost = self.lost * LATELY + f64::from(!has_arrived);
+    }
+}
+
+impl Outgoing {
+    /// The share of packets lost lately, for whatever reason.
+    pub(super) fn lost_lately(&self) -> f64 {
+        self.lately.lost / self.lately.told.max(1.0)
+    }
+
+    /// From one report of arrivals to the next.
+    pub(super) fn report_interval(&self) -> Duration {
+        self.lately.interval
+    }
 }
 
 /// A packet that was written and is to be sent.
@@ -73,6 +124,8 @@ pub struct Leaving {
     pub class: PacketClass,
     /// The slot whose first packet from another stream this is.
     pub switched: Option<(usize, StreamId)>,
+    /// Whether it repairs what nobody has asked for.
+    pub is_parity: bool,
     probe: Option<ProbeId>,
     numbered: bool,
     app_limited: bool,
@@ -109,7 +162,7 @@ impl ConnectionPipeline {
 
     /// Whether what the slots negotiated says that the subscriber tells of arrivals.
     pub fn tells_arrivals(&self) -> bool {
-        self.slots.iter().any(super::RtpSendPipeline::is_numbered)
+        self.slots.iter().any(RtpSendPipeline::is_numbered)
     }
 
     /// Offers a packet of `stream` to a slot; what it admits waits in the pacer.
@@ -156,7 +209,8 @@ impl ConnectionPipeline {
             if let Some(padding) = self.outgoing.padding {
                 if let Some(numbered) = self.write_padding(now, wall, padding, out) {
                     let (class, probe) = (PacketClass::Padding, padding.probe);
-                    return Some(Leaving { class, switched: None, probe, numbered, app_limited });
+                    let (switched, is_parity) = (None, false);
+                    return Some(Leaving { class, switched, is_parity, probe, numbered, app_limited });
                 }
                 self.outgoing.padding = None;
                 self.downlink.as_mut()?.note_padding_sent(now, padding.sent);
@@ -170,7 +224,8 @@ impl ConnectionPipeline {
                         out.clear();
                         continue;
                     };
-                    return Some(Leaving { class, switched, probe, numbered, app_limited });
+                    let is_parity = self.outgoing.parity.is_some();
+                    return Some(Leaving { class, switched, is_parity, probe, numbered, app_limited });
                 }
             }
         }
@@ -178,7 +233,7 @@ impl ConnectionPipeline {
 
     /// What [`Self::poll_rtp`] gave has left, with `size` bytes on the wire.
     pub fn handle_sent(&mut self, now: Instant, leaving: &Leaving, size: DataSize) {
-        let last = self.outgoing.last.take();
+        let (last, parity) = (self.outgoing.last.take(), self.outgoing.parity.take());
         if leaving.class == PacketClass::Padding
             && let Some(padding) = &mut self.outgoing.padding
         {
@@ -187,6 +242,9 @@ impl ConnectionPipeline {
         let Some(downlink) = self.downlink.as_mut().filter(|_| leaving.numbered) else { return };
         let Leaving { class, probe, app_limited, .. } = *leaving;
         let number = downlink.handle_sent(now, Departure { size, class, probe, app_limited });
+        if let Some((slot, covered)) = parity {
+            self.slots[slot].repair_mut().handle_sent(now, number, covered);
+        }
         if let Some((slot, seq, packet)) = last {
             if self.outgoing.recent.len() == RECENT_MAX {
                 self.outgoing.recent.pop_front();
@@ -195,17 +253,33 @@ impl ConnectionPipeline {
         }
     }
 
-    /// Tells the estimator of the arrivals that RTCP told of.
+    /// Tells the estimator, the model of losses and whoever waits for repair packets of the arrivals that RTCP told of.
     pub(super) fn settle_arrivals(&mut self, now: Instant) {
         let Some(downlink) = &mut self.downlink else { return };
-        let recent = &mut self.outgoing.recent;
+        let cause = Cause::on(downlink.path_class());
+        let Outgoing { recent, fates, lately, .. } = &mut self.outgoing;
+        let slots = &mut self.slots;
         downlink.handle_arrivals(now, |result| {
+            let has_arrived = result.received.is_some();
+            let fate = if has_arrived { Fate::Received } else { Fate::Lost(cause) };
+            fates.push(PacketFate { sent: result.sent.sent, fate });
+            lately.add(has_arrived);
+            if result.sent.class == PacketClass::Repair {
+                let number = result.sent.number;
+                for slot in slots.iter_mut() {
+                    slot.repair_mut().handle_fate(now, number, has_arrived);
+                }
+            }
             if result.received.is_some()
                 && let Ok(place) = recent.binary_search_by_key(&result.sent.number, |recent| recent.number)
             {
                 recent[place].arrived = true;
             }
         });
+        if !self.outgoing.fates.is_empty() {
+            self.outgoing.lately.note_report(now);
+        }
+        self.losses.handle_fates(self.outgoing.fates.drain(..));
     }
 
     /// Gives up pictures that wait in vain because the rate has collapsed, the largest slots' first; whether there were any.
@@ -217,7 +291,7 @@ impl ConnectionPipeline {
         if downlink.dropped() > self.outgoing.dropped {
             self.outgoing.dropped = downlink.dropped();
             // Whose they were is not known, and their numbers tell nobody that something is missing.
-            slots.iter_mut().for_each(super::RtpSendPipeline::restart);
+            slots.iter_mut().for_each(RtpSendPipeline::restart);
             given_up = true;
         }
         if downlink.queue_time() <= COLLAPSED {
@@ -248,7 +322,7 @@ impl ConnectionPipeline {
         self.outgoing.padding = None;
         if let Some(downlink) = self.downlink.as_mut().filter(|downlink| !downlink.queue_time().is_zero()) {
             downlink.clear(now);
-            self.slots.iter_mut().for_each(super::RtpSendPipeline::restart);
+            self.slots.iter_mut().for_each(RtpSendPipeline::restart);
         }
     }
 
@@ -276,11 +350,38 @@ impl ConnectionPipeline {
             Written::Media(seq) => (Some(seq), None),
             Written::Switched(seq, stream) => (Some(seq), Some((slot, stream))),
             Written::Again => (None, None),
+            Written::Parity(covered) => {
+                self.outgoing.parity = Some((slot, covered));
+                (None, None)
+            }
             Written::Nothing => return None,
         };
         let keeps = send.repairs() && pending.is_picture();
-        self.outgoing.last = seq.filter(|_| keeps).map(|seq| (slot, seq, pending.into_packet()));
+        let kept = seq.filter(|_| keeps).zip(pending.into_packet());
+        self.outgoing.last = kept.map(|(seq, packet)| (slot, seq, packet));
+        self.queue_parities(now, slot);
         Some((switched, numbered))
+    }
+
+    /// Repair packets of the picture that has just left leave behind it; those that find no room are not sent.
+    fn queue_parities(&mut self, now: Instant, slot: usize) {
+        while let Some(parity) = self.slots.get_mut(slot).and_then(RtpSendPipeline::poll_parity) {
+            let size = DataSize::bytes(parity.payload_len() as u64 + PACKET_OVERHEAD);
+            if self.admit_repair(now, size, Claim::ParityBase) {
+                self.enqueue(now, slot, parity);
+            }
+        }
+    }
+
+    /// Whether repair that nobody asked for may take so much more of the path.
+    pub(super) fn admit_repair(&mut self, now: Instant, size: DataSize, claim: Claim) -> bool {
+        let Some(downlink) = &self.downlink else { return false };
+        let estimate = downlink.target().rate;
+        let carries =
+            if self.slots.iter().any(RtpSendPipeline::repairs) { Carries::Video } else { Carries::Audio };
+        let budget = self.outgoing.budget.get_or_insert_with(|| Budget::new(now, estimate, carries));
+        budget.set_estimate(now, estimate);
+        budget.admit(now, size, claim)
     }
 
     /// Writes one packet of padding: something useful if there is, else nothing but filling. Tells whether it has a number;

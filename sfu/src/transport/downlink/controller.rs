@@ -20,11 +20,18 @@ pub struct DownlinkSettings {
     pub scene: Scene,
     /// What decides how much that is.
     pub estimator: EstimatorChoice,
+    /// Whether losses are repaired before anybody asks, where a subscriber takes that.
+    pub forward_repair: bool,
 }
 
 impl Default for DownlinkSettings {
     fn default() -> Self {
-        Self { limits: LIMITS, scene: Scene::default(), estimator: EstimatorChoice::default() }
+        Self {
+            limits: LIMITS,
+            scene: Scene::default(),
+            estimator: EstimatorChoice::default(),
+            forward_repair: true,
+        }
     }
 }
 

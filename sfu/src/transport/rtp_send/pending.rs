@@ -6,6 +6,7 @@ use proto::rtp::{PayloadType, SeqNo};
 use super::super::packet::{SourcePacket, StreamId};
 use super::super::rewriter::Traced;
 use super::super::selector::Admission;
+use super::forward_repair::{Covered, Parity};
 
 /// How one of the publisher's payload types is called here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,23 +31,31 @@ pub enum Admitted {
 #[derive(Debug)]
 pub struct Pending {
     pub(super) class: PacketClass,
-    pub(super) mapping: PayloadMapping,
     pub(super) what: What,
-    pub(super) packet: SourcePacket,
 }
 
 #[derive(Debug)]
 pub(super) enum What {
     /// A packet of `stream`, for the first time.
-    Media { stream: StreamId, admission: Admission },
-    /// A packet that was sent before.
-    Again(Traced),
+    Media { stream: StreamId, admission: Admission, mapping: PayloadMapping, packet: SourcePacket },
+    /// A packet that was sent before, as a retransmission of this payload type.
+    Again { traced: Traced, payload_type: PayloadType, packet: SourcePacket },
+    /// Repair of packets that may have been lost.
+    Parity(Parity),
 }
 
 impl Pending {
+    /// Repair that nobody asked for.
+    pub(super) fn parity(parity: Parity) -> Self {
+        Self { class: PacketClass::Repair, what: What::Parity(parity) }
+    }
+
     /// The payload's length; the headers come on top.
     pub fn payload_len(&self) -> usize {
-        self.packet.payload().len()
+        match &self.what {
+            What::Media { packet, .. } | What::Again { packet, .. } => packet.payload().len(),
+            What::Parity(parity) => parity.payload.len(),
+        }
     }
 
     /// What it carries: pictures of the smallest layer are the base of all.
@@ -64,9 +73,12 @@ impl Pending {
         matches!(self.what, What::Media { admission: Admission::Switch, .. })
     }
 
-    /// The packet that it is made of.
-    pub fn into_packet(self) -> SourcePacket {
-        self.packet
+    /// The packet that it is made of, if it is made of one.
+    pub fn into_packet(self) -> Option<SourcePacket> {
+        match self.what {
+            What::Media { packet, .. } | What::Again { packet, .. } => Some(packet),
+            What::Parity(_) => None,
+        }
     }
 }
 
@@ -79,6 +91,8 @@ pub enum Written {
     Switched(SeqNo, StreamId),
     /// A packet that was sent before.
     Again,
+    /// Repair that nobody asked for, and what it can repair.
+    Parity(Covered),
     /// Nothing: it had no content, or came too late.
     Nothing,
 }

@@ -42,7 +42,7 @@ export class Readings {
     const size = video?.width ? `${video.width}×${video.height}` : 'no picture';
     this.#write([
       video ? `${size}${video.layer ? ` ${video.layer}` : ''} · ${video.fps} fps` : 'sound only',
-      `${rate(kbps)} · ${share(loss)} loss`,
+      `${rate(kbps)} · ${share(loss)} loss${video?.repair ? ` · ${share(video.repair)} repair` : ''}`,
       `RTT ${ms(one.rttMs)} · jitter ${ms(one.jitterMs)}`,
       [video?.codec, audio?.codec].filter(Boolean).join(' + ') + (video ? ` · ${frozen(video)}` : ''),
     ]);

@@ -32,7 +32,7 @@ const PICTURE_WITHIN: Duration = Duration::from_secs(5);
 /// How media gets to the viewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Path {
+pub(in crate::xtask::bench) enum Path {
     /// Publisher, server, network, viewer.
     Sfu,
     /// Publisher, network, viewer.
@@ -41,7 +41,7 @@ pub(super) enum Path {
 
 impl Path {
     /// As rows have it.
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::xtask::bench) fn name(self) -> &'static str {
         match self {
             Self::Sfu => "sfu",
             Self::Direct => "direct",
@@ -59,20 +59,20 @@ impl Path {
 
 /// What is sent.
 #[derive(Debug, Clone)]
-pub(super) struct Source {
+pub(in crate::xtask::bench) struct Source {
     /// The picture.
-    pub(super) camera: Camera,
+    pub(in crate::xtask::bench) camera: Camera,
     /// The codec, as the browser names it in lower case.
-    pub(super) codec: String,
+    pub(in crate::xtask::bench) codec: String,
     /// The highest rate of the only or the largest encoding, in kbit/s.
-    pub(super) top_kbps: u32,
+    pub(in crate::xtask::bench) top_kbps: u32,
     /// What the direct stream gives up first.
-    pub(super) preference: Preference,
+    pub(in crate::xtask::bench) preference: Preference,
 }
 
 /// What an encoder gives up first when the network is narrow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Preference {
+pub(in crate::xtask::bench) enum Preference {
     /// As the browser likes.
     Default,
     /// Frames, not size.
@@ -86,14 +86,14 @@ impl Source {
 }
 
 /// The two pages; they serve one call after the other.
-pub(super) struct Pages {
+pub(in crate::xtask::bench) struct Pages {
     publisher: Arc<Page>,
     viewer: Arc<Page>,
 }
 
 impl Pages {
     /// Starts a server and a browser, and opens both pages in it.
-    pub(super) async fn open(stage: &mut Stage, source: &Source) -> Result<Self> {
+    pub(in crate::xtask::bench) async fn open(stage: &mut Stage, source: &Source) -> Result<Self> {
         stage.open(source.camera).await?;
         let pages =
             Self { publisher: empty(stage, "publisher").await?, viewer: empty(stage, "viewer").await? };
@@ -104,7 +104,7 @@ impl Pages {
     }
 
     /// How far the publisher's clock is ahead of the viewer's, in milliseconds, and how wrong that may be.
-    pub(super) async fn clock_offset_ms(&self) -> Result<(f64, f64)> {
+    pub(in crate::xtask::bench) async fn clock_offset_ms(&self) -> Result<(f64, f64)> {
         #[derive(Deserialize)]
         struct Offset {
             ahead: f64,
@@ -125,7 +125,7 @@ async fn empty(stage: &mut Stage, name: &str) -> Result<Arc<Page>> {
 }
 
 /// A call that is up.
-pub(super) struct Call<'a> {
+pub(in crate::xtask::bench) struct Call<'a> {
     pages: &'a Pages,
     /// The server, if it has a part in it.
     server: Option<&'a Server>,
@@ -136,7 +136,7 @@ pub(super) struct Call<'a> {
 impl<'a> Call<'a> {
     /// Sets a call up behind `plan`. The viewer's first frame has come when this returns, if it comes soon: a network
     /// on which no picture comes is measured all the same.
-    pub(super) async fn start(
+    pub(in crate::xtask::bench) async fn start(
         stage: &'a Stage,
         pages: &'a Pages,
         source: &Source,
@@ -157,18 +157,18 @@ impl<'a> Call<'a> {
     }
 
     /// The relay's clock.
-    pub(super) fn now(&self) -> Duration {
+    pub(in crate::xtask::bench) fn now(&self) -> Duration {
         self.relay.clock().now().since(Instant::ZERO)
     }
 
     /// Uses another link towards the viewer from now on.
-    pub(super) fn set_forward(&self, forward: LinkPlan) -> Result<()> {
+    pub(in crate::xtask::bench) fn set_forward(&self, forward: LinkPlan) -> Result<()> {
         let (up, down) = ordered(self.path, forward);
         Ok(self.relay.set_links(up, down)?)
     }
 
     /// What happened since the sample before.
-    pub(super) async fn sample(&self) -> Result<Sample> {
+    pub(in crate::xtask::bench) async fn sample(&self) -> Result<Sample> {
         let ask = "call.sample()";
         let (viewer, publisher) =
             tokio::try_join!(self.pages.viewer.eval(ask), self.pages.publisher.eval(ask))?;
@@ -182,7 +182,7 @@ impl<'a> Call<'a> {
     }
 
     /// Ends the call.
-    pub(super) async fn hang_up(self) -> Result<()> {
+    pub(in crate::xtask::bench) async fn hang_up(self) -> Result<()> {
         self.pages.viewer.run("call.hangUp()").await?;
         self.pages.publisher.run("call.hangUp()").await
     }
@@ -226,129 +226,130 @@ fn relay(path: Path, to: std::net::SocketAddr, plan: &Plan, seed: Seed) -> Resul
 
 /// The links up and down, given the one towards the viewer.
 fn ordered(path: Path, forward: LinkPlan) -> (LinkPlan, LinkPlan) {
+    let backward = LinkPlan { delay: forward.delay, ..LinkPlan::default() }; // it only takes its time
     match path.forward() {
-        Way::Up => (forward, Plan::backward()),
-        Way::Down => (Plan::backward(), forward),
+        Way::Up => (forward, backward),
+        Way::Down => (backward, forward),
     }
 }
 
 /// What happened in a call since the sample before, and counters since its start.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Sample {
+pub(in crate::xtask::bench) struct Sample {
     /// At the viewer.
-    pub(super) viewer: End,
+    pub(in crate::xtask::bench) viewer: End,
     /// At the publisher.
-    pub(super) publisher: End,
+    pub(in crate::xtask::bench) publisher: End,
     /// On the link towards the viewer.
-    pub(super) link: Link,
+    pub(in crate::xtask::bench) link: Link,
     /// The server's metrics; empty without one.
-    pub(super) server: BTreeMap<String, f64>,
+    pub(in crate::xtask::bench) server: BTreeMap<String, f64>,
 }
 
 /// What happened at one page.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct End {
+pub(in crate::xtask::bench) struct End {
     /// When, by the page's clock.
-    pub(super) at_ms: f64,
+    pub(in crate::xtask::bench) at_ms: f64,
     /// The frames that its camera gave, or that it decoded, since the sample before.
-    pub(super) frames: Vec<Frame>,
+    pub(in crate::xtask::bench) frames: Vec<Frame>,
     /// What it received.
-    pub(super) received: Option<Received>,
+    pub(in crate::xtask::bench) received: Option<Received>,
     /// What it sent, an entry for each encoding.
-    pub(super) sent: Vec<Sent>,
+    pub(in crate::xtask::bench) sent: Vec<Sent>,
     /// What its own estimator finds, 0 if it has none.
-    pub(super) available_kbps: f64,
+    pub(in crate::xtask::bench) available_kbps: f64,
 }
 
 /// A frame: when it was there by the page's clock, its number if readable, its width.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(super) struct Frame(pub(super) f64, pub(super) Option<u32>, pub(super) u32);
+pub(in crate::xtask::bench) struct Frame(pub(super) f64, pub(super) Option<u32>, pub(super) u32);
 
 /// Counters of the received video, since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct Received {
+pub(in crate::xtask::bench) struct Received {
     /// Payload bytes, repair included.
-    pub(super) bytes: f64,
+    pub(in crate::xtask::bench) bytes: f64,
     /// Bytes of the frames that came to the decoder.
-    pub(super) decodable: f64,
+    pub(in crate::xtask::bench) decodable: f64,
     /// Bytes of headers and padding.
-    pub(super) headers: f64,
+    pub(in crate::xtask::bench) headers: f64,
     /// Of the payload, what came on the stream for retransmissions.
-    pub(super) retransmitted_bytes: f64,
+    pub(in crate::xtask::bench) retransmitted_bytes: f64,
     /// Packets.
-    pub(super) packets: f64,
+    pub(in crate::xtask::bench) packets: f64,
     /// Packets that came again.
-    pub(super) retransmitted: f64,
+    pub(in crate::xtask::bench) retransmitted: f64,
     /// Packets that never came.
-    pub(super) lost: f64,
+    pub(in crate::xtask::bench) lost: f64,
     /// Frames decoded.
-    pub(super) decoded: f64,
+    pub(in crate::xtask::bench) decoded: f64,
     /// Frames not decoded, or decoded too late to be shown.
-    pub(super) dropped: f64,
+    pub(in crate::xtask::bench) dropped: f64,
     /// How long it was frozen, freezes that are over only.
-    pub(super) frozen_s: f64,
+    pub(in crate::xtask::bench) frozen_s: f64,
     /// How often.
-    pub(super) freezes: f64,
+    pub(in crate::xtask::bench) freezes: f64,
     /// Packets asked for again.
-    pub(super) nacks: f64,
+    pub(in crate::xtask::bench) nacks: f64,
     /// Key frames asked for.
-    pub(super) plis: f64,
+    pub(in crate::xtask::bench) plis: f64,
     /// How long frames waited in the jitter buffer, summed.
-    pub(super) waited_s: f64,
+    pub(in crate::xtask::bench) waited_s: f64,
     /// How many those were.
-    pub(super) emitted: f64,
+    pub(in crate::xtask::bench) emitted: f64,
     /// How long they should have waited, summed.
-    pub(super) wait_wanted_s: f64,
+    pub(in crate::xtask::bench) wait_wanted_s: f64,
     /// From the first to the last packet of each frame of several, summed.
-    pub(super) assembling_s: f64,
+    pub(in crate::xtask::bench) assembling_s: f64,
     /// How long decoding took, summed.
-    pub(super) decoding_s: f64,
+    pub(in crate::xtask::bench) decoding_s: f64,
     /// The jitter of RFC 3550, now.
-    pub(super) jitter_s: f64,
+    pub(in crate::xtask::bench) jitter_s: f64,
 }
 
 /// Counters of an encoding that is sent, since its start, and its state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct Sent {
+pub(in crate::xtask::bench) struct Sent {
     /// Its rid, empty if it is the only one.
-    pub(super) rid: String,
+    pub(in crate::xtask::bench) rid: String,
     /// The encoder.
-    pub(super) codec: String,
+    pub(in crate::xtask::bench) codec: String,
     /// Payload bytes, repair included.
-    pub(super) bytes: f64,
+    pub(in crate::xtask::bench) bytes: f64,
     /// Of them, repair.
-    pub(super) repair: f64,
+    pub(in crate::xtask::bench) repair: f64,
     /// Frames.
-    pub(super) frames: f64,
+    pub(in crate::xtask::bench) frames: f64,
     /// The newest frame's width.
-    pub(super) width: u32,
+    pub(in crate::xtask::bench) width: u32,
     /// What the encoder aims at.
-    pub(super) target_kbps: f64,
+    pub(in crate::xtask::bench) target_kbps: f64,
     /// `none`, `cpu`, `bandwidth` or `other`.
-    pub(super) limited_by: String,
+    pub(in crate::xtask::bench) limited_by: String,
     /// For how long it was the processor.
-    pub(super) cpu_limited_s: f64,
+    pub(in crate::xtask::bench) cpu_limited_s: f64,
     /// How long encoding took, summed.
-    pub(super) encoding_s: f64,
+    pub(in crate::xtask::bench) encoding_s: f64,
 }
 
 /// Counters of the link towards the viewer, since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub(super) struct Link {
+pub(in crate::xtask::bench) struct Link {
     /// Packets that came.
-    pub(super) arrived: u64,
+    pub(in crate::xtask::bench) arrived: u64,
     /// Packets that were dropped.
-    pub(super) dropped: u64,
+    pub(in crate::xtask::bench) dropped: u64,
     /// Packets handed on.
-    pub(super) passed: u64,
+    pub(in crate::xtask::bench) passed: u64,
     /// Their bytes, with UDP and IP.
-    pub(super) passed_bytes: u64,
+    pub(in crate::xtask::bench) passed_bytes: u64,
     /// How long they waited in the queue, summed, in seconds.
-    pub(super) queued_s: f64,
+    pub(in crate::xtask::bench) queued_s: f64,
     /// How late the emulator itself was, summed, in seconds.
-    pub(super) late_s: f64,
+    pub(in crate::xtask::bench) late_s: f64,
 }
 
 impl Link {

@@ -14,18 +14,18 @@ const ONE_WAY: Duration = Duration::from_millis(25);
 
 /// A network.
 #[derive(Debug, Clone)]
-pub(super) struct Plan {
+pub(in crate::xtask::bench) struct Plan {
     /// What rows and options call it.
-    pub(super) name: &'static str,
+    pub(in crate::xtask::bench) name: &'static str,
     /// What it is like.
-    pub(super) about: &'static str,
+    pub(in crate::xtask::bench) about: &'static str,
     link: LinkPlan,
     /// The rates of the three thirds of what is measured, if they differ.
     thirds: Option<[Bitrate; 3]>,
 }
 
 /// All of them, in the order of tables.
-pub(super) fn all() -> Vec<Plan> {
+pub(in crate::xtask::bench) fn all() -> Vec<Plan> {
     let plan = |name, about, link| Plan { name, about, link, thirds: None };
     vec![
         plan("fixed-2m", "2 Mbit/s, queue of 300 ms", of(Bitrate::mbps(2))),
@@ -48,6 +48,11 @@ pub(super) fn all() -> Vec<Plan> {
             LinkPlan { loss: Loss::Independent(0.02), ..of(Bitrate::mbps(4)) },
         ),
         plan(
+            "random-5-rtt-200",
+            "4 Mbit/s, 100 ms each way, 5 % of the packets are lost by chance",
+            LinkPlan { loss: Loss::Independent(0.05), delay: ms(100), ..of(Bitrate::mbps(4)) },
+        ),
+        plan(
             "stalls-80",
             "4 Mbit/s, the link stands still for 80 ms each 2.5 s",
             LinkPlan { stalls: Some(Stalls { every: ms(2_500), length: ms(80) }), ..of(Bitrate::mbps(4)) },
@@ -60,7 +65,7 @@ pub(super) fn all() -> Vec<Plan> {
 }
 
 /// The plan with this name, for options.
-pub(super) fn named(name: &str) -> Result<Plan, String> {
+pub(in crate::xtask::bench) fn named(name: &str) -> Result<Plan, String> {
     let names: Vec<&str> = all().iter().map(|plan| plan.name).collect();
     let plan = all().into_iter().find(|plan| plan.name == name);
     plan.ok_or_else(|| format!("there are {}", names.join(", ")))
@@ -68,25 +73,25 @@ pub(super) fn named(name: &str) -> Result<Plan, String> {
 
 impl Plan {
     /// The link towards the viewer until measuring begins.
-    pub(super) fn settling(&self) -> LinkPlan {
+    pub(in crate::xtask::bench) fn settling(&self) -> LinkPlan {
         self.link.clone()
     }
 
     /// The link towards the viewer while it is measured from `start` on for `length`.
-    pub(super) fn measured(&self, start: Duration, length: Duration) -> LinkPlan {
+    pub(in crate::xtask::bench) fn measured(&self, start: Duration, length: Duration) -> LinkPlan {
         let Some([first, second, third]) = self.thirds else { return self.settling() };
         let steps =
             vec![(Duration::ZERO, first), (start + length / 3, second), (start + length * 2 / 3, third)];
         LinkPlan { rate: Rate::Steps(steps), ..self.settling() }
     }
 
-    /// The link away from the viewer: it only takes its time.
-    pub(super) fn backward() -> LinkPlan {
-        LinkPlan { delay: ONE_WAY, ..LinkPlan::default() }
-    }
-
     /// What gets through in kbit/s over a part of what is measured; `length` is the whole of it.
-    pub(super) fn capacity_kbps(&self, from: Duration, to: Duration, length: Duration) -> f64 {
+    pub(in crate::xtask::bench) fn capacity_kbps(
+        &self,
+        from: Duration,
+        to: Duration,
+        length: Duration,
+    ) -> f64 {
         let link = self.measured(Duration::ZERO, length);
         let size = link.capacity(from, to).unwrap_or_default();
         Bitrate::of(size, to.saturating_sub(from)).unwrap_or_default().as_bps() as f64 / 1e3
@@ -118,6 +123,7 @@ mod tests {
             ("shallow-20", [2_000; 3]),
             ("policer", [2_000; 3]),
             ("random-2", [4_000; 3]),
+            ("random-5-rtt-200", [4_000; 3]),
             ("stalls-80", [4_000; 3]),
             ("step-3-1-3", [3_000, 1_000, 3_000]),
         ] {
