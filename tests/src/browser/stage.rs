@@ -59,10 +59,18 @@ impl Stage {
         Self { media_folder, seed, server: None, browsers: Vec::new(), pages: Vec::new() }
     }
 
-    /// Starts the server and a browser whose camera is `camera`.
+    /// Starts the server, unless it runs already, and a browser whose camera is `camera`.
     pub async fn open(&mut self, camera: Camera) -> Result<()> {
-        self.server = Some(Server::start().await?);
+        if self.server.is_none() {
+            self.serve_with(&[]).await?;
+        }
         self.add_browser(camera).await
+    }
+
+    /// Starts the server with further environment variables.
+    pub async fn serve_with(&mut self, environment: &[(&str, &str)]) -> Result<()> {
+        self.server = Some(Server::start_with(environment).await?);
+        Ok(())
     }
 
     /// Starts one more browser; pages open in the newest.

@@ -5,9 +5,9 @@
 //! page, where the sender's own congestion control has the bad network before it. The viewer is the same Chromium with
 //! default settings in both. Runs of the two paths alternate, so that whatever else the machine does falls on both.
 
-mod call;
+pub(super) mod call;
 mod page;
-mod plan;
+pub(super) mod plan;
 mod score;
 mod sdp;
 
@@ -30,11 +30,11 @@ use plan::Plan;
 use score::{Recording, Score};
 
 /// How often the pages are asked.
-const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+pub(super) const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// How often progress is told, in samples.
 const TOLD_EVERY: usize = 10;
 /// Closed connections still occupy the processors.
-const BETWEEN_RUNS: Duration = Duration::from_secs(2);
+pub(super) const BETWEEN_RUNS: Duration = Duration::from_secs(2);
 /// More than this, and it is the processor that is measured.
 const CPU_LIMITED_MAX_S: f64 = 1.0;
 /// The same: a picture that the camera could not give is nobody's freeze.

@@ -3,6 +3,8 @@
 mod cc;
 mod cc_browser;
 mod fec;
+mod fec_browser;
+mod fec_forwarding;
 mod first_frame;
 
 use std::process::ExitCode;
@@ -23,6 +25,10 @@ pub(super) enum Bench {
     /// Loss recovery: what repairs blocks in time and what it costs, in the simulator (`--help` names the options).
     #[command(disable_help_flag = true)]
     Fec(fec::Options),
+    /// Loss recovery in the real thing: our server to Chromium behind losses, in every codec.
+    FecBrowser(fec_browser::Options),
+    /// Loss recovery where nothing is lost: what it costs to forward a packet, against its being compiled out.
+    FecForwarding(fec_forwarding::Options),
 }
 
 /// Measures it.
@@ -31,6 +37,8 @@ pub(super) async fn run(bench: &Bench) -> Result<ExitCode> {
         Bench::FirstFrame(options) => first_frame::run(options).await.map(|()| ExitCode::SUCCESS),
         Bench::Cc(options) => cc::run(options),
         Bench::Fec(options) => fec::run(options),
+        Bench::FecBrowser(options) => fec_browser::run(options).await,
+        Bench::FecForwarding(options) => fec_forwarding::run(options),
         Bench::CcBrowser(options) => cc_browser::run(options).await.map(|()| ExitCode::SUCCESS),
     }
 }
