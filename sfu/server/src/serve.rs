@@ -174,13 +174,14 @@ impl Workers {
 
 /// How subscribers are sent to.
 fn downlink(config: &Config) -> worker::DownlinkSettings {
-    let Downlink { min_kbps, start_kbps, max_kbps } = config.downlink;
+    let Downlink { min_kbps, start_kbps, max_kbps, forward_repair } = config.downlink;
     let limits = worker::RateLimits {
         min: Bitrate::kbps(min_kbps),
         start: Bitrate::kbps(start_kbps),
         max: Bitrate::kbps(max_kbps),
     };
-    worker::DownlinkSettings { limits, scene: config.room.scene, ..worker::DownlinkSettings::default() }
+    let (scene, defaults) = (config.room.scene, worker::DownlinkSettings::default());
+    worker::DownlinkSettings { limits, scene, forward_repair, ..defaults }
 }
 
 /// Makes a development key if there are no keys, and says its name.

@@ -34,6 +34,7 @@ pub(super) const KNOWN: &[Known] = &[
     Known { path: "downlink.min_kbps", expected: "kbit/s, 1 to 10000000" },
     Known { path: "downlink.start_kbps", expected: "kbit/s, from min_kbps to 10000000" },
     Known { path: "downlink.max_kbps", expected: "kbit/s, from start_kbps to 10000000" },
+    Known { path: "downlink.forward_repair", expected: "true or false" },
     Known { path: "limit.sockets", expected: "a number of WebSockets, 1 to 1000000" },
     Known { path: "log.level", expected: "off, error, warn, info, debug or trace" },
 ];

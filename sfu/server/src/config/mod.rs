@@ -97,6 +97,8 @@ pub(crate) struct Downlink {
     pub(crate) start_kbps: u64,
     /// Never more, however good the path.
     pub(crate) max_kbps: u64,
+    /// Whether losses may be repaired before anybody asks.
+    pub(crate) forward_repair: bool,
 }
 
 /// What the server may carry.
