@@ -3,10 +3,14 @@
 //! In: arrivals by extended sequence number, and the round trip. Out: `poll_nack`, `take_given_up`. Time: `now`,
 //! monotonic. Limit: `HOLES_MAX`; the oldest hole is given up when one more is found.
 
+mod learnt;
+
 use core::time::Duration;
 use std::collections::VecDeque;
 
 use proto::time::{Instant, earliest};
+
+use learnt::{Patience, RoundTrip};
 
 const HOLES_MAX: usize = 256; // packets: one second at 2.5 Mbit/s, every one lost; beyond that a key frame is cheaper
 const JUMP_MAX: u64 = HOLES_MAX as u64; // packets: a wider gap could not be asked for anyway, so it is a restart
@@ -17,10 +21,11 @@ const RESTART_PACKETS: u8 = 8; // consecutive numbers far behind: late packets d
 ///
 /// The second newer packet ends the wait earlier: paced video reorders by one place if at all, and asking for
 /// nothing costs one retransmission while waiting costs every real loss its delay. Chromium asks at once.
+///
+/// Where most holes fill unasked, by packets out of order or by repair packets, the time that this takes is waited
+/// instead, however many packets come meanwhile (see [`Patience`]).
 const REORDER_GRACE: Duration = Duration::from_millis(5);
 
-const RTT_DEFAULT: Duration = Duration::from_millis(100); // until it is measured; Chromium's default too
-const RTT_MAX: Duration = Duration::from_secs(1); // a longer one is a measuring error or a call beyond repair
 const RETRY_MIN: Duration = Duration::from_millis(20); // a sender's pacer may hold an answer that long on any path
 const RETRY_MARGIN_MIN: Duration = Duration::from_millis(10); // jitter to allow for on short paths
 const RETRY_MAX: Duration = Duration::from_millis(500); // where backing off ends, unless the round trip is longer
@@ -37,7 +42,8 @@ pub struct NackGenerator {
     next: Option<Instant>, // no hole is due before; may be early after a hole was filled
     highest: Option<u64>,
     behind: Option<(u64, u8)>, // the last packet from far behind and how many came in a row
-    rtt: Duration,
+    round_trip: RoundTrip,
+    patience: Patience,
     now: Instant,
     given_up: u32,
     stats: NackStats,
@@ -52,6 +58,8 @@ pub struct NackStats {
     pub recovered: u64,
     /// Holes filled before they were asked for: packets out of order.
     pub reordered: u64,
+    /// Holes filled from repair packets, asked for or not.
+    pub restored: u64,
     /// Holes abandoned; a jump counts as one.
     pub given_up: u64,
 }
@@ -60,9 +68,18 @@ pub struct NackStats {
 struct Hole {
     seq: u64,
     found: Instant,
+    first_asked: Instant, // meaningless before the first try
     due: Instant,
     tries: u8,
     ask: Ask,
+}
+
+/// How a packet came that fills a hole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Itself,
+    Retransmission,
+    Repair,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +103,8 @@ impl NackGenerator {
             next: None,
             highest: None,
             behind: None,
-            rtt: RTT_DEFAULT,
+            round_trip: RoundTrip::default(),
+            patience: Patience::default(),
             now: Instant::ZERO,
             given_up: 0,
             stats: NackStats::default(),
@@ -102,31 +120,31 @@ impl NackGenerator {
             Some(highest) if seq > highest => self.advance(highest, seq),
             Some(highest) if seq + JUMP_MAX < highest => self.note_behind(seq),
             Some(_) => {
-                self.fill(seq);
+                self.fill(seq, Way::Itself);
             }
         }
         self.handle_timeout(now);
     }
 
-    /// The packet with extended sequence number `seq` was restored, from a retransmission or from repair packets.
+    /// The packet with extended sequence number `seq` came by a retransmission.
     /// Tells whether it was missing; if not, it came twice, or so late that it had been given up.
-    pub fn handle_recovered(&mut self, seq: u64) -> bool {
-        let was_missing = match self.highest {
-            Some(highest) if seq > highest && seq <= highest + JUMP_MAX => {
-                self.advance(highest, seq);
-                true
-            }
-            Some(highest) if seq <= highest => self.fill(seq),
-            // Nothing to compare with: only packets that came as themselves say where we are.
-            Some(_) | None => false,
-        };
-        self.handle_timeout(self.now);
-        was_missing
+    pub fn handle_recovered(&mut self, now: Instant, seq: u64) -> bool {
+        self.handle_late(now, seq, Way::Retransmission)
     }
 
-    /// The round trip to whoever answers; larger than `RTT_MAX` counts as that.
+    /// The packet with extended sequence number `seq` was restored from repair packets. Tells whether it was missing.
+    pub fn handle_restored(&mut self, now: Instant, seq: u64) -> bool {
+        self.handle_late(now, seq, Way::Repair)
+    }
+
+    /// The round trip to whoever answers, at most a second. Until it is told, it is learnt from the answers.
     pub fn set_rtt(&mut self, rtt: Duration) {
-        self.rtt = rtt.min(RTT_MAX);
+        self.round_trip.tell(rtt);
+    }
+
+    /// Whether a packet with extended sequence number `seq` can have been sent yet: none is so far ahead of the newest.
+    pub fn is_credible(&self, seq: u64) -> bool {
+        self.highest.is_some_and(|highest| seq <= highest + JUMP_MAX)
     }
 
     /// Time passed.
@@ -178,10 +196,10 @@ impl NackGenerator {
         self.pending > 0
     }
 
-    /// Since when a packet that was asked for is missing.
+    /// Since when a packet is missing; `None` if it is not, or was given up.
     pub fn missing_since(&self, seq: u64) -> Option<Instant> {
         let index = self.holes.binary_search_by_key(&seq, |hole| hole.seq).ok()?;
-        self.holes.get(index).filter(|hole| hole.tries > 0).map(|hole| hole.found)
+        self.holes.get(index).map(|hole| hole.found)
     }
 
     /// How many packets are missing and not given up.
@@ -194,13 +212,30 @@ impl NackGenerator {
         self.stats
     }
 
+    fn handle_late(&mut self, now: Instant, seq: u64, way: Way) -> bool {
+        self.now = now;
+        let was_missing = match self.highest {
+            Some(highest) if seq > highest && self.is_credible(seq) => {
+                self.advance(highest, seq);
+                true
+            }
+            Some(highest) if seq <= highest => self.fill(seq, way),
+            // Nothing to compare with: only packets that came as themselves say where we are.
+            Some(_) | None => false,
+        };
+        self.handle_timeout(now);
+        was_missing
+    }
+
     /// `seq` is the newest packet: the numbers between `highest` and it are missing, and the holes that the newest
     /// one before it had shown have now been passed by two packets.
     fn advance(&mut self, highest: u64, seq: u64) {
         self.highest = Some(seq);
         self.behind = None;
         let now = self.now;
-        for hole in self.holes.iter_mut().rev().take_while(|hole| hole.tries == 0) {
+        let patience = self.patience.wait(self.round_trip.get()).map(|wait| wait.max(REORDER_GRACE));
+        let unasked = self.holes.iter_mut().rev().take_while(|hole| hole.tries == 0);
+        for hole in unasked.filter(|_| patience.is_none()) {
             hole.due = hole.due.min(now);
             self.next = earliest(self.next, Some(hole.due));
         }
@@ -208,21 +243,30 @@ impl NackGenerator {
             if self.holes.len() == HOLES_MAX {
                 self.give_up_oldest();
             }
-            let due = now + REORDER_GRACE;
-            self.holes.push_back(Hole { seq: missing, found: now, due, tries: 0, ask: Ask::Waiting });
+            let due = now + patience.unwrap_or(REORDER_GRACE);
+            let (tries, ask) = (0, Ask::Waiting);
+            self.holes.push_back(Hole { seq: missing, found: now, first_asked: now, due, tries, ask });
             self.next = earliest(self.next, Some(due));
         }
     }
 
     /// Whether `seq` was missing; it is not any more.
-    fn fill(&mut self, seq: u64) -> bool {
+    fn fill(&mut self, seq: u64, way: Way) -> bool {
         let Ok(index) = self.holes.binary_search_by_key(&seq, |hole| hole.seq) else { return false };
         let hole = self.holes.remove(index).expect("the index was found");
         self.pending -= usize::from(hole.ask == Ask::Pending);
-        if hole.tries == 0 {
-            self.stats.reordered += 1;
-        } else {
-            self.stats.recovered += 1;
+        match (way, hole.tries) {
+            (Way::Repair, _) => self.stats.restored += 1,
+            (Way::Itself | Way::Retransmission, 0) => self.stats.reordered += 1,
+            (Way::Itself | Way::Retransmission, _) => self.stats.recovered += 1,
+        }
+        match way {
+            Way::Itself | Way::Repair => self.patience.note_came(self.now.since(hole.found)),
+            Way::Retransmission if hole.tries > 0 => {
+                self.patience.note_lost();
+                self.round_trip.note_answer(self.now.since(hole.first_asked));
+            }
+            Way::Retransmission => {} // a probe for bandwidth that happened to be of use
         }
         if self.holes.is_empty() {
             self.next = None;
@@ -257,7 +301,7 @@ impl NackGenerator {
 
     /// Every hole that is due becomes one to ask for, or is given up.
     fn mark_due(&mut self) {
-        let (now, rtt) = (self.now, self.rtt);
+        let (now, rtt) = (self.now, self.round_trip.get());
         let mut next = None;
         let mut given_up = 0;
         self.holes.retain_mut(|hole| {
@@ -265,6 +309,9 @@ impl NackGenerator {
                 if hole.tries == TRIES_MAX || (hole.tries > 0 && now.since(hole.found) >= AGE_MAX) {
                     given_up += 1;
                     return false;
+                }
+                if hole.tries == 0 {
+                    hole.first_asked = now;
                 }
                 hole.tries += 1;
                 hole.ask = Ask::Pending;
@@ -281,6 +328,7 @@ impl NackGenerator {
     }
 
     fn count_given_up(&mut self, holes: u32) {
+        (0..holes).for_each(|_| self.patience.note_lost());
         self.given_up = self.given_up.saturating_add(holes);
         self.stats.given_up += u64::from(holes);
     }
@@ -379,20 +427,99 @@ mod tests {
         for seq in [1, 5, 6] {
             nack.handle_arrival(ms(0), seq);
         }
-        nack.handle_recovered(2); // while it waits to be polled
+        nack.handle_recovered(ms(0), 2); // while it waits to be polled
         assert_eq!(drain(&mut nack), [3, 4]);
         nack.handle_arrival(ms(50), 3);
-        nack.handle_recovered(4);
+        nack.handle_recovered(ms(50), 4);
         assert_eq!((nack.poll_timeout(), nack.poll_nack()), (None, None));
-        let stats = NackStats { asked: 2, recovered: 3, reordered: 0, given_up: 0 };
+        let stats = NackStats { asked: 2, recovered: 3, reordered: 0, restored: 0, given_up: 0 };
         assert_eq!((nack.stats(), nack.take_given_up()), (stats, 0));
+    }
+
+    /// Every second packet of the first `holes` pairs is missing for `took` milliseconds, then fills in this `way`;
+    /// packets come every 2 ms, pairs every 20. Gives what was asked for, and the time of the last arrival.
+    fn teach(nack: &mut NackGenerator, holes: u64, took: u64, way: Way) -> (Vec<u64>, u64) {
+        let mut asked = Vec::new();
+        for pair in 0..holes {
+            let (at, seq) = (100 + pair * 60, 1_000 + pair * 4);
+            for (later, seq) in [(0, seq), (2, seq + 2), (4, seq + 3)] {
+                nack.handle_arrival(ms(at + later), seq);
+                asked.extend(drain(nack));
+            }
+            asked.extend(run(nack, ms(at + 2 + took)).into_iter().flat_map(|(_, batch)| batch));
+            match way {
+                Way::Itself => nack.handle_arrival(ms(at + 2 + took), seq + 1),
+                Way::Repair => assert!(nack.handle_restored(ms(at + 2 + took), seq + 1)),
+                Way::Retransmission => assert!(nack.handle_recovered(ms(at + 2 + took), seq + 1)),
+            }
+            assert!(drain(nack).is_empty());
+        }
+        (asked, 100 + holes * 60)
+    }
+
+    #[test]
+    fn where_holes_fill_by_themselves_they_are_waited_for() {
+        // Of 40 holes those before the 17th are asked for in any case: nothing is known yet.
+        for (name, way, took, rtt, asked, restored) in [
+            ("parity with the picture", Way::Repair, 12, 100, 16, 40),
+            ("packets out of order by 12 ms", Way::Itself, 12, 100, 16, 0),
+            ("parity pictures later", Way::Repair, 40, 100, 40, 40),
+            ("asking is quicker", Way::Repair, 12, 8, 40, 40),
+            ("only asking helps", Way::Retransmission, 12, 100, 40, 0),
+        ] {
+            let mut nack = NackGenerator::new();
+            nack.set_rtt(Duration::from_millis(rtt));
+            let (mut all, _) = teach(&mut nack, 40, took, way);
+            all.dedup();
+            assert_eq!(all.len(), asked, "{name}");
+            assert_eq!(
+                (nack.stats().restored, nack.holes(), nack.take_given_up()),
+                (restored, 0, 0),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_waited_for_in_vain_is_asked_for_all_the_same() {
+        let mut nack = NackGenerator::new();
+        let (_, end) = teach(&mut nack, 32, 12, Way::Repair);
+        for (at, seq) in [(end, 5_000), (end, 5_002), (end + 1, 5_003), (end + 2, 5_004)] {
+            nack.handle_arrival(ms(at), seq);
+        }
+        assert!(drain(&mut nack).iter().all(|&seq| seq < 5_000), "5001 may still come");
+        let asked = run(&mut nack, ms(end + 30));
+        assert_eq!(asked, [(end + 15, vec![5_001])], "12 ms and a quarter");
+    }
+
+    #[test]
+    fn the_round_trip_is_learnt_from_the_answers() {
+        for (rtt, second) in [(10, 20), (300, 375)] {
+            let mut nack = NackGenerator::new();
+            teach(&mut nack, 1, rtt + 2, Way::Retransmission); // asked for after 2 ms
+            let seq = nack.highest.unwrap();
+            nack.handle_arrival(ms(5_000), seq + 2);
+            nack.handle_arrival(ms(5_000), seq + 3);
+            assert_eq!(drain(&mut nack), [seq + 1]);
+            assert_eq!(run(&mut nack, ms(5_400))[0], (5_000 + second, vec![seq + 1]), "{rtt} ms");
+        }
+    }
+
+    #[test]
+    fn what_cannot_have_been_sent_is_not_credible() {
+        let mut nack = NackGenerator::new();
+        assert!(!nack.is_credible(1));
+        nack.handle_arrival(ms(0), 1_000);
+        assert!(nack.is_credible(1) && nack.is_credible(1_256) && !nack.is_credible(1_257));
+        assert!(!nack.handle_recovered(ms(0), 1_257) && !nack.handle_restored(ms(0), 1_257));
+        assert_eq!((nack.highest, nack.holes()), (Some(1_000), 0));
     }
 
     #[test]
     fn a_retransmission_ahead_of_its_stream_is_no_hole_later() {
         let mut nack = NackGenerator::new();
         nack.handle_arrival(ms(0), 1);
-        nack.handle_recovered(3);
+        nack.handle_recovered(ms(0), 3);
         nack.handle_arrival(ms(1), 4);
         assert_eq!(drain(&mut nack), [2], "2 has two newer ones, 3 came");
     }
@@ -492,7 +619,7 @@ mod tests {
                             }
                             Event::Answer(seq) => {
                                 came.insert(seq);
-                                nack.handle_recovered(seq);
+                                nack.handle_recovered(ms(now), seq);
                             }
                         }
                     }

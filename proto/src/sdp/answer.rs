@@ -36,7 +36,8 @@ pub enum AnswerSection {
     Rejected,
     /// Nothing for now.
     Inactive,
-    /// It receives.
+    /// It receives: also repair packets by XOR (`flexfec-03`), if the client offered to send them. Each of those says
+    /// which stream it repairs, so that the offer's `a=ssrc-group:FEC-FR` need not.
     Receive {
         /// The payload types that it takes, without retransmission, which is added; written in the offered order.
         codecs: Vec<PayloadType>,
@@ -95,12 +96,14 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// The payload type and the source of repair packets by XOR, if there are to be any.
-    fn fec(&self) -> Option<(PayloadType, Ssrc)> {
-        match self.choice {
-            AnswerSection::Send { fec_ssrc, .. } => self.section.flexfec.zip(*fec_ssrc),
-            AnswerSection::Rejected | AnswerSection::Inactive | AnswerSection::Receive { .. } => None,
-        }
+    /// The payload type of repair packets by XOR, if there are to be any.
+    fn fec(&self) -> Option<PayloadType> {
+        let is_wanted = match self.choice {
+            AnswerSection::Send { fec_ssrc, .. } => fec_ssrc.is_some(),
+            AnswerSection::Receive { .. } => true,
+            AnswerSection::Rejected | AnswerSection::Inactive => false,
+        };
+        self.section.flexfec.filter(|_| is_wanted)
     }
 
     fn new(offer: &Offer, section: &'a Section, choice: &'a AnswerSection) -> Self {
@@ -167,7 +170,7 @@ fn write_media_line(text: &mut String, plan: &Plan<'_>) -> fmt::Result {
             write!(text, " {}", rtx.0)?;
         }
     }
-    if let Some((PayloadType(fec), _)) = plan.fec() {
+    if let Some(PayloadType(fec)) = plan.fec() {
         write!(text, " {fec}")?;
     }
     write!(text, "\r\nc=IN IP4 0.0.0.0\r\na=mid:{}\r\n", plan.section.mid)
@@ -213,11 +216,11 @@ fn write_media(text: &mut String, plan: &Plan<'_>) -> fmt::Result {
             write_common(text, plan, Feedback::with(extensions))?;
             write_rids(text, section, rids)
         }
-        AnswerSection::Send { extensions, ssrc, rtx_ssrc, cname, stream, track, .. } => {
+        AnswerSection::Send { extensions, ssrc, rtx_ssrc, fec_ssrc, cname, stream, track, .. } => {
             write!(text, "a=sendonly\r\na=msid:{stream} {track}\r\n")?;
             write_extensions(text, section, extensions)?;
             write_common(text, plan, Feedback::with(extensions))?;
-            let fec_ssrc = plan.fec().map(|(_, ssrc)| ssrc);
+            let fec_ssrc = plan.fec().and(*fec_ssrc);
             if let Some(rtx) = rtx_ssrc {
                 write!(text, "a=ssrc-group:FID {} {}\r\n", ssrc.0, rtx.0)?;
             }
@@ -269,7 +272,7 @@ fn write_common(text: &mut String, plan: &Plan<'_>, feedback: Feedback) -> fmt::
         let Some(name) = codec.codec.map(Codec::name) else { continue };
         write_codec(text, codec, name, feedback)?;
     }
-    if let Some((PayloadType(fec), _)) = plan.fec() {
+    if let Some(PayloadType(fec)) = plan.fec() {
         write!(text, "a=rtpmap:{fec} flexfec-03/90000\r\na=fmtp:{fec} repair-window={REPAIR_WINDOW}\r\n")?;
         if feedback == Feedback::Transport {
             write!(text, "a=rtcp-fb:{fec} transport-cc\r\n")?;
@@ -534,6 +537,33 @@ mod tests {
         );
         assert_eq!(video.iter().filter(|line| line.starts_with("a=extmap")).count(), 1);
         assert!(!text.contains("transport-cc"), "no transport sequence numbers, no reports of them");
+    }
+
+    #[test]
+    fn repair_packets_are_taken_if_they_are_offered_and_wanted() {
+        // As Chromium offers them with its field trials WebRTC-FlexFEC-03 and WebRTC-FlexFEC-03-Advertised.
+        let repairing = format!(
+            "{}a=rtpmap:49 flexfec-03/90000\r\na=fmtp:49 repair-window=10000000\r\na=rtcp-fb:49 transport-cc\r\n\
+             a=ssrc-group:FEC-FR 1 3\r\na=ssrc:1 cname:c\r\na=ssrc:3 cname:c\r\n\
+             a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n",
+            SMALL.replace("SAVPF 96 97", "SAVPF 96 97 49")
+        );
+        let lines =
+            ["a=rtpmap:49 flexfec-03/90000", "a=fmtp:49 repair-window=10000000", "a=rtcp-fb:49 transport-cc"];
+        for (name, text, choose, takes) in [
+            ("offered and wanted", &repairing[..], receive as fn(&Section) -> AnswerSection, true),
+            ("offered", &repairing, |_| AnswerSection::Inactive, false),
+            ("wanted", SMALL, receive, false),
+        ] {
+            let offer = Offer::parse(text).unwrap();
+            let text = write_answer(&offer, &answer(offer.sections.iter().map(choose).collect()));
+            let [_, _, video] = sections(&text).try_into().unwrap();
+            assert_eq!(video[0].ends_with(" 49"), takes, "{name}: {}", video[0]);
+            for line in lines {
+                assert_eq!(has(&video, line), takes, "{name}: {line}");
+            }
+            assert!(!text.contains("a=ssrc"), "{name}: the sources are the client's");
+        }
     }
 
     #[test]

@@ -128,7 +128,8 @@ pub struct Section {
     pub rejected: bool,
     /// The codecs in the order of the client's preference, retransmission folded into what it repairs.
     pub codecs: Vec<SectionCodec>,
-    /// The payload type of repair packets by XOR over any codec's (`flexfec-03`, the draft of 2016 that browsers read).
+    /// The payload type of repair packets by XOR over any codec's (`flexfec-03`, the draft of 2016 that browsers read);
+    /// pictures only.
     pub flexfec: Option<PayloadType>,
     /// The header extensions that we know, by their numbers.
     pub extensions: ExtensionMap,

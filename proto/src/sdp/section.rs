@@ -134,7 +134,8 @@ fn parse_codecs(
             original.codec.rtx.get_or_insert(rtx.codec.payload_type);
         }
     }
-    let flexfec = codecs.iter().find(|draft| draft.is_flexfec()).map(|draft| draft.codec.payload_type);
+    let flexfec = codecs.iter().find(|draft| section.kind == SectionKind::Video && draft.is_flexfec());
+    let flexfec = flexfec.map(|draft| draft.codec.payload_type);
     Ok((codecs.into_iter().map(|draft| draft.codec).collect(), flexfec))
 }
 
@@ -410,6 +411,24 @@ mod tests {
             section.ssrcs,
             [source(1, Some("c"), None), source(2, Some("c"), Some(1)), source(3, None, None)]
         );
+    }
+
+    #[test]
+    fn repair_packets_are_for_pictures_with_a_clock_of_pictures() {
+        for (name, line, video, audio) in [
+            ("as browsers write it", "flexfec-03/90000", Some(PayloadType(49)), None),
+            ("in capitals", "FlexFEC-03/90000", Some(PayloadType(49)), None),
+            ("another clock", "flexfec-03/48000", None, None),
+            ("RFC 8627", "flexfec/90000", None, None),
+        ] {
+            let text = SMALL
+                .replace("SAVPF 96 97", "SAVPF 96 97 49")
+                .replace("SAVPF 111", "SAVPF 111 49")
+                .replace("a=rtpmap:", &format!("a=rtpmap:49 {line}\r\na=rtpmap:"));
+            let offer = Offer::parse(&text).unwrap();
+            assert_eq!((offer.sections[1].flexfec, offer.sections[0].flexfec), (video, audio), "{name}");
+            assert_eq!(numbers(&offer.sections[1]), [96], "{name}: it is no codec");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! Limits: `STREAMS_MAX`.
 
 pub mod outgoing;
+mod recovery;
 mod reports;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use fec::loss_model::{LossEstimate, LossModel};
 use proto::ids::{Mid, Rid};
 use proto::rtcp::Rtcp;
 use proto::rtp::extension::{Extension, ExtensionMap};
-use proto::rtp::{RtpError, RtpView, SeqNo, Ssrc};
+use proto::rtp::{PayloadType, RtpError, RtpView, SeqNo, Ssrc};
 use proto::sdp::{SectionCodec, SsrcOffer};
 use proto::time::{Instant, NtpTime, earliest};
 
@@ -26,7 +27,7 @@ use super::arrivals::ArrivalLog;
 use super::clock::PublisherClock;
 use super::downlink::Downlink;
 use super::packet::{SourcePacket, StreamId};
-use super::rtp_recv::{Arrival, RecvDrop, RtpRecvPipeline, StreamOrigin};
+use super::rtp_recv::{Arrival, RecvDrop, RtpRecvPipeline, StreamOrigin, Way};
 use super::rtp_send::{Leg, RtpSendPipeline, Tables};
 use outgoing::{Outgoing, Queued};
 
@@ -58,6 +59,8 @@ pub struct ReceiveSection {
     pub mid: Mid,
     /// What was negotiated.
     pub codecs: Arc<[SectionCodec]>,
+    /// The payload type of repair packets by XOR, if the client may send them.
+    pub flexfec: Option<PayloadType>,
     /// The streams that the offer names, if it does.
     pub ssrcs: Vec<SsrcOffer>,
     /// The simulcast layers that the offer names; empty if there is one stream.
@@ -73,8 +76,8 @@ pub struct Received {
     pub stream: StreamId,
     /// Whether this is the stream's first packet.
     pub is_new_stream: bool,
-    /// Whether a retransmission brought it.
-    pub is_recovered: bool,
+    /// How it came.
+    pub way: Way,
     /// The packet.
     pub packet: SourcePacket,
 }
@@ -105,6 +108,8 @@ pub struct ConnectionPipeline {
     extensions: ExtensionMap,
     streams: BTreeMap<StreamId, RtpRecvPipeline>,
     by_ssrc: BTreeMap<Ssrc, StreamId>,
+    /// The stream of which the last packet may have restored others.
+    restoring: Option<StreamId>,
     connection: u64,
     next_stream: u32,
     slots: Vec<RtpSendPipeline>,
@@ -129,6 +134,7 @@ impl ConnectionPipeline {
             extensions: ExtensionMap::default(),
             streams: BTreeMap::new(),
             by_ssrc: BTreeMap::new(),
+            restoring: None,
             connection,
             next_stream: 0,
             slots: Vec::new(),
@@ -167,8 +173,13 @@ impl ConnectionPipeline {
         self.slots.len() - 1
     }
 
-    /// A decrypted RTP packet.
-    pub fn handle_rtp(&mut self, now: Instant, wall: NtpTime, bytes: &Bytes) -> Result<Received, RtpDrop> {
+    /// A decrypted RTP packet. A repair packet is `None`; after any, drain [`Self::poll_restored`].
+    pub fn handle_rtp(
+        &mut self,
+        now: Instant,
+        wall: NtpTime,
+        bytes: &Bytes,
+    ) -> Result<Option<Received>, RtpDrop> {
         let view = RtpView::parse(bytes)?;
         self.note_arrival(now, &view);
         let known = self.by_ssrc.get(&view.ssrc()).copied();
@@ -181,15 +192,16 @@ impl ConnectionPipeline {
         let codecs = self.sections[section].as_ref().map(|section| Arc::clone(&section.codecs));
         let codecs = codecs.ok_or(RtpDrop::UnknownStream(view.ssrc()))?;
         let is_new_stream = known.is_none() && stream.origin().ssrc == view.ssrc();
-        let is_recovered = stream.rtx_ssrc() == Some(view.ssrc());
+        let way = stream.way_of(view.ssrc());
         let arrival = Arrival { view, bytes, codecs: &codecs, extensions: &self.extensions };
-        let packet = if is_recovered {
-            stream.handle_retransmission(now, &arrival)
-        } else {
-            stream.handle_packet(now, &arrival)
-        }?;
+        let packet = match way {
+            Way::Itself => Some(stream.handle_packet(now, &arrival)?),
+            Way::Retransmission => Some(stream.handle_retransmission(now, &arrival)?),
+            Way::Repair => stream.handle_repair(now, &arrival).map(|()| None)?,
+        };
+        self.restoring = stream.is_repaired().then_some(id);
         self.report_at.get_or_insert(now + FIRST_REPORT_AFTER);
-        Ok(Received { section, stream: id, is_new_stream, is_recovered, packet })
+        Ok(packet.map(|packet| Received { section, stream: id, is_new_stream, way, packet }))
     }
 
     /// Decrypted RTCP packets: keeps what is about clocks and round trips, returns the slots whose
@@ -412,6 +424,9 @@ impl ConnectionPipeline {
             self.add_rtx(id, view.ssrc());
             return Ok(id);
         }
+        if offered.flexfec == Some(payload_type) {
+            return self.add_repair(now, section, view);
+        }
         let rid = self.text(view, Extension::Rid).map(Rid::from);
         if !offered.rids.is_empty() && !rid.as_ref().is_some_and(|rid| offered.rids.contains(rid)) {
             return Err(unknown);
@@ -421,29 +436,6 @@ impl ConnectionPipeline {
         let origin = StreamOrigin { section, rid, ssrc: view.ssrc() };
         let stream = RtpRecvPipeline::new(now, wall, self.next_id()?, origin, &codec, view.timestamp());
         self.insert_stream(now, stream)
-    }
-
-    /// The stream that a new stream of retransmissions repairs.
-    fn repaired_stream(&self, section: usize, view: &RtpView<'_>) -> Option<StreamId> {
-        let offered = self.sections[section].as_ref()?;
-        let offer = offered.ssrcs.iter().find(|offer| offer.ssrc == view.ssrc());
-        let media = offer.and_then(|offer| offer.rtx_of);
-        let rid = self.text(view, Extension::RepairedRid).map(Rid::from);
-        let repaired = self.streams(section).find(|stream| match (&rid, media) {
-            (Some(rid), _) => stream.origin().rid.as_ref() == Some(rid),
-            (None, Some(media)) => stream.origin().ssrc == media,
-            (None, None) => offered.rids.is_empty(),
-        });
-        repaired.map(RtpRecvPipeline::id)
-    }
-
-    fn add_rtx(&mut self, id: StreamId, ssrc: Ssrc) {
-        let stream = self.streams.get_mut(&id).expect("repaired_stream found it");
-        if let Some(old) = stream.rtx_ssrc() {
-            self.by_ssrc.remove(&old);
-        }
-        stream.set_rtx(ssrc);
-        self.by_ssrc.insert(ssrc, id);
     }
 
     /// A header extension that is a text.
@@ -521,7 +513,8 @@ mod tests {
             transport_cc: false,
         };
         let rids = vec![Rid::from("h"), Rid::from("m")];
-        let section = ReceiveSection { mid: "0".into(), codecs: [codec].into(), ssrcs: Vec::new(), rids };
+        let (codecs, ssrcs) = ([codec].into(), Vec::new());
+        let section = ReceiveSection { mid: "0".into(), codecs, flexfec: None, ssrcs, rids };
         let mut extensions = ExtensionMap::default();
         extensions.set(Extension::Mid, MID);
         extensions.set(Extension::Rid, RID);
@@ -537,7 +530,8 @@ mod tests {
         let mut bytes = Vec::new();
         header.write(&[(MID, b"0"), (RID, rid.as_bytes())], &mut bytes);
         bytes.extend_from_slice(&[0x11, 0, 0, 0]);
-        pipeline.handle_rtp(Instant::from_millis(millis), WALL, &Bytes::from(bytes)).unwrap().stream
+        let received = pipeline.handle_rtp(Instant::from_millis(millis), WALL, &Bytes::from(bytes));
+        received.unwrap().unwrap().stream
     }
 
     #[test]

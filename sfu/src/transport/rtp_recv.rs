@@ -1,8 +1,10 @@
 //! `RtpRecvPipeline`: one stream of a publisher, from decrypted packets to source packets in the router's hands.
 //!
-//! In: RTP packets of the stream and of its retransmissions, sender reports. Out: [`SourcePacket`]s, NACKs, key-frame
-//! requests, reception reports. Order on the way: extend the sequence number, undo RTX, note holes, keep for
-//! retransmission. Time: `now`, monotonic; `wall`, the server's wall clock at `now`.
+//! In: RTP packets of the stream, of its retransmissions and of its repair packets, sender reports. Out:
+//! [`SourcePacket`]s, NACKs, key-frame requests, reception reports. Order on the way: extend the sequence number, undo RTX
+//! and repair, note holes, keep for retransmission. Time: `now`, monotonic; `wall`, the server's wall clock at `now`.
+
+mod forward_repair;
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -11,6 +13,7 @@ use bytes::Bytes;
 use fec::nack::NackGenerator;
 use fec::repair_time::RepairTime;
 use fec::retransmit::PacketCache;
+use fec::scheme::flexfec::Refusal;
 use proto::codec::Codec;
 use proto::ids::Rid;
 use proto::rtp::extension::{Extension, ExtensionMap};
@@ -25,6 +28,7 @@ use super::keyframes::KeyFrameRequester;
 use super::meter::RateMeter;
 use super::packet::{SourceHeader, SourcePacket, StreamId};
 use super::reception::Reception;
+use forward_repair::RepairReceiver;
 
 /// A stream without a picture for four times its usual interval is not being sent: its publisher's bandwidth or a mute
 /// stopped it. At least `IDLE_MIN`, which an encoder that hesitates may take, at most `IDLE_MAX`.
@@ -80,6 +84,29 @@ pub enum RecvDrop {
     /// A retransmission without a payload: the publisher probes for bandwidth.
     #[error("padding alone")]
     Padding,
+    /// A retransmission of what its payload type does not say, a retransmission's included.
+    #[error("payload type {0} retransmits nothing that was negotiated")]
+    UnknownRetransmission(u8),
+    /// A retransmission without room for the number of what it retransmits.
+    #[error("a retransmission of one byte")]
+    ShortRetransmission,
+    /// A retransmission of what cannot have been sent yet.
+    #[error("a retransmission of {0:?}, far ahead of its stream")]
+    EarlyRetransmission(SeqNo),
+    /// A repair packet, or what it restores, is not what it should be.
+    #[error("a repair packet: {0}")]
+    Repair(Refusal),
+}
+
+/// How a packet came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// As it was sent first.
+    Itself,
+    /// In a stream of retransmissions (RFC 4588).
+    Retransmission,
+    /// In a stream of repair packets, or restored from them.
+    Repair,
 }
 
 /// One stream of a publisher; see the module's description.
@@ -88,6 +115,8 @@ pub struct RtpRecvPipeline {
     id: StreamId,
     origin: StreamOrigin,
     rtx_ssrc: Option<Ssrc>,
+    /// None while the publisher sends no repair packets for the stream.
+    repair: Option<RepairReceiver>,
     seq: SeqUnwrapper,
     nack: Option<NackGenerator>,
     /// Requests to say once more, and when.
@@ -110,13 +139,6 @@ pub struct RtpRecvPipeline {
     meter: RateMeter,
 }
 
-/// How a packet came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Itself,
-    Retransmission,
-}
-
 impl RtpRecvPipeline {
     /// A stream whose first packet, with timestamp `rtp`, is about to be handled.
     pub fn new(
@@ -132,6 +154,7 @@ impl RtpRecvPipeline {
             reception: Reception::new(origin.ssrc),
             origin,
             rtx_ssrc: None,
+            repair: None,
             seq: SeqUnwrapper::default(),
             nack: codec.nack.then(NackGenerator::default),
             echoes: VecDeque::new(),
@@ -153,15 +176,14 @@ impl RtpRecvPipeline {
 
     /// A packet of the stream itself.
     pub fn handle_packet(&mut self, now: Instant, arrival: &Arrival<'_>) -> Result<SourcePacket, RecvDrop> {
+        let packet = self.source_packet(now, arrival)?;
         let view = &arrival.view;
-        let codec = arrival.codecs.iter().find(|codec| codec.payload_type == view.payload_type());
-        let unknown = RecvDrop::UnknownPayloadType(view.payload_type().0);
-        let known = codec.and_then(|codec| codec.codec).ok_or(unknown)?;
         self.reception.handle_packet(now, view.seq(), view.timestamp(), self.clock.rate);
-        let header = self.header(now, arrival, known, view.seq());
-        let start = view.header_len();
-        let packet = SourcePacket::new(header, arrival.bytes.clone(), start..start + view.payload().len());
-        self.accept(now, packet, Way::Itself)
+        let packet = self.accept(now, packet, Way::Itself)?;
+        if let Some(repair) = &mut self.repair {
+            repair.handle_media(arrival.bytes);
+        }
+        Ok(packet)
     }
 
     /// A packet of the stream's retransmissions (RFC 4588): the original in another wrapping.
@@ -171,15 +193,46 @@ impl RtpRecvPipeline {
         arrival: &Arrival<'_>,
     ) -> Result<SourcePacket, RecvDrop> {
         let view = &arrival.view;
-        let (original, rest) = rtx::unwrap(view.payload()).ok_or(RecvDrop::Padding)?;
-        let unknown = RecvDrop::UnknownPayloadType(view.payload_type().0);
+        let short = if view.payload().is_empty() { RecvDrop::Padding } else { RecvDrop::ShortRetransmission };
+        let (original, rest) = rtx::unwrap(view.payload()).ok_or(short)?;
+        let unknown = RecvDrop::UnknownRetransmission(view.payload_type().0);
         let codec = arrival.codecs.iter().find(|codec| codec.rtx == Some(view.payload_type()));
         let codec = codec.ok_or(unknown)?;
         let mut header = self.header(now, arrival, codec.codec.ok_or(unknown)?, original);
+        if self.nack.as_ref().is_some_and(|nack| !nack.is_credible(header.seq)) {
+            return Err(RecvDrop::EarlyRetransmission(original));
+        }
         header.payload_type = codec.payload_type;
         let start = view.header_len() + view.payload().len() - rest.len();
         let packet = SourcePacket::new(header, arrival.bytes.clone(), start..start + rest.len());
         self.accept(now, packet, Way::Retransmission)
+    }
+
+    /// A packet of the stream's repair packets; what it restores is for `poll_restored`.
+    pub fn handle_repair(&mut self, now: Instant, arrival: &Arrival<'_>) -> Result<(), RecvDrop> {
+        let Some(repair) = &mut self.repair else { return Ok(()) };
+        let payload = arrival.view.payload();
+        repair.handle_repair(now, self.origin.ssrc, arrival.extensions, payload).map_err(RecvDrop::Repair)
+    }
+
+    /// A packet that was missing and is restored from repair packets; poll until `None` after each packet of the stream
+    /// and of its repair packets.
+    pub fn poll_restored(
+        &mut self,
+        now: Instant,
+        codecs: &[SectionCodec],
+        extensions: &ExtensionMap,
+    ) -> Option<Result<SourcePacket, RecvDrop>> {
+        loop {
+            let bytes = self.repair.as_mut()?.poll_restored()?;
+            let Ok(view) = RtpView::parse(&bytes) else { continue }; // the decoder has seen to it
+            let arrival = Arrival { view, bytes: &bytes, codecs, extensions };
+            let packet = self.source_packet(now, &arrival);
+            match packet.and_then(|packet| self.accept(now, packet, Way::Repair)) {
+                Err(RecvDrop::Duplicate) => {} // a retransmission was faster
+                taken => return Some(taken),
+            }
+        }
     }
 
     /// A sender report of the stream; `at` is its wall clock mapped to the server's.
@@ -210,9 +263,17 @@ impl RtpRecvPipeline {
         self.rtx_ssrc = Some(ssrc);
     }
 
+    /// Notes which stream carries the repair packets, and tells which one did before.
+    pub fn set_repair(&mut self, now: Instant, ssrc: Ssrc) -> Option<Ssrc> {
+        self.repair.replace(RepairReceiver::new(now, ssrc)).map(|old| old.ssrc())
+    }
+
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
+        if let Some(repair) = &mut self.repair {
+            repair.handle_timeout(now);
+        }
         if let Some(nack) = &mut self.nack {
             nack.handle_timeout(now);
             while self.echoes.front().is_some_and(|(at, _)| *at <= now) {
@@ -310,6 +371,27 @@ impl RtpRecvPipeline {
         self.rtx_ssrc
     }
 
+    /// How packets from this source come.
+    pub fn way_of(&self, ssrc: Ssrc) -> Way {
+        if self.rtx_ssrc == Some(ssrc) {
+            Way::Retransmission
+        } else if self.repair.as_ref().is_some_and(|repair| repair.ssrc() == ssrc) {
+            Way::Repair
+        } else {
+            Way::Itself
+        }
+    }
+
+    /// Whether its holes are known: only then a packet restored can be told from one that comes late.
+    pub fn can_ask(&self) -> bool {
+        self.nack.is_some()
+    }
+
+    /// Whether repair packets come for it.
+    pub fn is_repaired(&self) -> bool {
+        self.repair.as_ref().is_some_and(RepairReceiver::is_awake)
+    }
+
     /// Its clock, as well as it is known.
     pub fn clock(&self) -> RtpClock {
         self.clock
@@ -318,6 +400,17 @@ impl RtpRecvPipeline {
     /// Width and height of its pictures, as its last key frame said.
     pub fn size(&self) -> Option<(u32, u32)> {
         self.size
+    }
+
+    /// The packet of an arrival whose header is the original's.
+    fn source_packet(&self, now: Instant, arrival: &Arrival<'_>) -> Result<SourcePacket, RecvDrop> {
+        let view = &arrival.view;
+        let codec = arrival.codecs.iter().find(|codec| codec.payload_type == view.payload_type());
+        let unknown = RecvDrop::UnknownPayloadType(view.payload_type().0);
+        let known = codec.and_then(|codec| codec.codec).ok_or(unknown)?;
+        let header = self.header(now, arrival, known, view.seq());
+        let start = view.header_len();
+        Ok(SourcePacket::new(header, arrival.bytes.clone(), start..start + view.payload().len()))
     }
 
     fn header(&self, now: Instant, arrival: &Arrival<'_>, codec: Codec, seq: SeqNo) -> SourceHeader {
@@ -349,12 +442,16 @@ impl RtpRecvPipeline {
 
     fn accept(&mut self, now: Instant, packet: SourcePacket, way: Way) -> Result<SourcePacket, RecvDrop> {
         match (&mut self.nack, way) {
-            (Some(nack), Way::Retransmission) => {
+            (Some(nack), Way::Retransmission | Way::Repair) => {
                 // Publishers probe with old packets in new wrappings: only what was missing is news.
                 if let Some(since) = nack.missing_since(packet.seq) {
                     self.repair_time.handle_repair(now, now.since(since));
                 }
-                if !nack.handle_recovered(packet.seq) {
+                let was_missing = match way {
+                    Way::Repair => nack.handle_restored(now, packet.seq),
+                    Way::Itself | Way::Retransmission => nack.handle_recovered(now, packet.seq),
+                };
+                if !was_missing {
                     return Err(RecvDrop::Duplicate);
                 }
             }
@@ -364,7 +461,7 @@ impl RtpRecvPipeline {
                 }
                 nack.handle_arrival(now, packet.seq);
             }
-            (None, Way::Itself | Way::Retransmission) => {}
+            (None, Way::Itself | Way::Retransmission | Way::Repair) => {}
         }
         self.seq.unwrap(SeqNo(packet.seq as u16));
         self.now = now;
@@ -441,6 +538,7 @@ mod tests {
         match way {
             Way::Itself => stream.handle_packet(now, &arrival),
             Way::Retransmission => stream.handle_retransmission(now, &arrival),
+            Way::Repair => unreachable!("not by itself"),
         }
     }
 

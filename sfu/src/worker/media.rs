@@ -17,7 +17,7 @@ use crate::transport::connection::outgoing::Offered;
 use crate::transport::connection::{Received, RtpDrop};
 use crate::transport::downlink::Downlink;
 use crate::transport::packet::StreamId;
-use crate::transport::rtp_recv::RecvDrop;
+use crate::transport::rtp_recv::{RecvDrop, Way};
 use crate::transport::rtp_send::{Admitted, Pending, RtpSendPipeline, Written};
 use crate::transport::selector::First;
 
@@ -64,24 +64,49 @@ impl Worker {
         let wall = self.wall(now);
         let client = &mut self.clients[key.0];
         let received = client.pipeline.handle_rtp(now, wall, bytes).map_err(rtp_drop);
-        let stream = received.as_ref().ok().map(|received| received.stream);
-        if stream.is_some_and(|stream| client.pipeline.is_nack_due(stream)) {
+        let stream = received.as_ref().ok().and_then(Option::as_ref).map(|received| received.stream);
+        self.ask_for_lost(now, key, stream);
+        match received? {
+            Some(received) => self.handle_received(now, key, &received),
+            None => self.stats.fec_received += 1,
+        }
+        while let Some(restored) = self.clients[key.0].pipeline.poll_restored(now) {
+            match restored {
+                Ok(restored) => {
+                    self.ask_for_lost(now, key, Some(restored.stream));
+                    self.handle_received(now, key, &restored);
+                }
+                Err(_) => self.stats.count_drop(DropReason::FecRefused),
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks a publisher for what a packet of `stream` showed to be missing, or sees to it that it is done in time.
+    fn ask_for_lost(&mut self, now: Instant, key: ClientKey, stream: Option<StreamId>) {
+        if stream.is_some_and(|stream| self.clients[key.0].pipeline.is_nack_due(stream)) {
             self.flush_rtcp(key);
         }
         let at = self.clients[key.0].pipeline.poll_arrival_timeout(stream);
         self.wake_at(now, key, at);
-        let received = received?;
-        self.stats.recovered += u64::from(received.is_recovered);
+    }
+
+    /// A packet of a publisher's stream, however it came.
+    fn handle_received(&mut self, now: Instant, key: ClientKey, received: &Received) {
+        match received.way {
+            Way::Itself => {}
+            Way::Retransmission => self.stats.recovered += 1,
+            Way::Repair => self.stats.fec_recovered += 1,
+        }
         if received.is_new_stream {
             self.clients[key.0].watch_layers(now);
             self.each_route(key, received.section, |worker, route| worker.aim(now, route));
         }
-        self.forward(now, key, &received);
+        self.forward(now, key, received);
         if received.is_new_stream {
             // Only now: a stream's first packet starts a key frame more often than not.
             self.each_route(key, received.section, |worker, route| worker.press(now, route));
         }
-        Ok(())
     }
 
     /// A decrypted RTCP packet, compound or not.
@@ -407,5 +432,11 @@ fn rtp_drop(error: RtpDrop) -> DropReason {
         RtpDrop::Refused(RecvDrop::UnknownPayloadType(_)) => DropReason::UnknownPayloadType,
         RtpDrop::Refused(RecvDrop::Duplicate) => DropReason::Duplicate,
         RtpDrop::Refused(RecvDrop::Padding) => DropReason::Padding,
+        RtpDrop::Refused(
+            RecvDrop::UnknownRetransmission(_)
+            | RecvDrop::ShortRetransmission
+            | RecvDrop::EarlyRetransmission(_),
+        ) => DropReason::RtxRefused,
+        RtpDrop::Refused(RecvDrop::Repair(_)) => DropReason::FecRefused,
     }
 }

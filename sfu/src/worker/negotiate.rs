@@ -215,6 +215,7 @@ impl Worker {
             Some(ReceiveSection {
                 mid: section.mid.clone(),
                 codecs: accepted(section).into(),
+                flexfec: section.flexfec,
                 ssrcs: section.ssrcs.clone(),
                 rids: section.rids.iter().map(|offer| offer.rid.clone()).collect(),
             })

@@ -36,11 +36,16 @@ pub enum DropReason {
     Duplicate,
     /// A retransmission without payload: a probe for bandwidth, which has done its work.
     Padding,
+    /// A retransmission of nothing that can be: of a payload type that was not negotiated for one, of a number far
+    /// ahead, or without a number.
+    RtxRefused,
+    /// A repair packet that cannot be one, or what it restored.
+    FecRefused,
 }
 
 impl DropReason {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::UnknownProtocol,
         Self::StunMalformed,
         Self::StunUnknownUser,
@@ -55,6 +60,8 @@ impl DropReason {
         Self::UnknownPayloadType,
         Self::Duplicate,
         Self::Padding,
+        Self::RtxRefused,
+        Self::FecRefused,
     ];
 
     /// The name in metrics.
@@ -74,6 +81,8 @@ impl DropReason {
             Self::UnknownPayloadType => "unknown_payload_type",
             Self::Duplicate => "duplicate",
             Self::Padding => "padding",
+            Self::RtxRefused => "rtx_refused",
+            Self::FecRefused => "fec_refused",
         }
     }
 }
@@ -97,6 +106,10 @@ pub struct Stats {
     pub retransmissions_refused: u64,
     /// Publishers' packets that retransmissions recovered.
     pub recovered: u64,
+    /// Publishers' repair packets, the refused left out.
+    pub fec_received: u64,
+    /// Publishers' packets that those restored.
+    pub fec_recovered: u64,
     /// Pictures that subscribers' paths did not carry, and that were given up before they were sent.
     pub given_up: u64,
     /// Bytes sent to subscribers to learn what their paths carry, retransmissions that nobody asked for included.
@@ -232,6 +245,22 @@ impl Stats {
                 "lianmai_packets_recovered_total",
                 "Publishers' RTP packets that were lost and came by retransmission.",
                 self.recovered,
+            ),
+            ("lianmai_fec_received_total", "Publishers' repair packets.", self.fec_received),
+            (
+                "lianmai_fec_recovered_total",
+                "Publishers' RTP packets that were lost and came by repair packets.",
+                self.fec_recovered,
+            ),
+            (
+                "lianmai_fec_refused_total",
+                "Publishers' repair packets that cannot be such, and what they restored.",
+                self.drops(DropReason::FecRefused),
+            ),
+            (
+                "lianmai_rtx_refused_total",
+                "Publishers' retransmissions of what cannot be.",
+                self.drops(DropReason::RtxRefused),
             ),
             ("lianmai_key_frame_requests_total", "Key frames asked of publishers.", self.key_frame_requests),
             (

@@ -17,11 +17,13 @@ mod peer;
 mod random;
 mod receiver;
 mod repair;
+mod repairer;
 mod sender;
 mod sessions;
 mod slots;
 mod stamp;
 mod transport;
+mod uplink_repair;
 
 use std::time::Duration;
 

@@ -16,6 +16,8 @@ use super::stamp::{RIDS, SIZES};
 pub(crate) enum Use {
     /// Sends a track in one stream.
     Send(Source),
+    /// Sends a track in one stream and repair packets in another.
+    Repaired(Source),
     /// Sends a track in three.
     Simulcast(Source),
     /// Receives whatever the server maps into it.
@@ -27,14 +29,14 @@ pub(crate) enum Use {
 impl Use {
     pub(crate) fn kind(self) -> Kind {
         match self {
-            Self::Send(source) | Self::Simulcast(source) => source.kind(),
+            Self::Send(source) | Self::Repaired(source) | Self::Simulcast(source) => source.kind(),
             Self::Slot(kind) | Self::Nothing(kind) => kind,
         }
     }
 
     pub(crate) fn source(self) -> Option<Source> {
         match self {
-            Self::Send(source) | Self::Simulcast(source) => Some(source),
+            Self::Send(source) | Self::Repaired(source) | Self::Simulcast(source) => Some(source),
             Self::Slot(_) | Self::Nothing(_) => None,
         }
     }
@@ -57,7 +59,7 @@ pub(crate) struct Dialect {
     pub(crate) opus: PayloadType,
     pub(crate) vp8: PayloadType,
     pub(crate) vp8_rtx: PayloadType,
-    flexfec: PayloadType,
+    pub(crate) flexfec: PayloadType,
     pub(crate) extensions: ExtensionMap,
 }
 
@@ -158,7 +160,11 @@ pub(crate) fn write(sections: &[Use], dialect: &Dialect, transport: &TransportOf
     );
     let digest: Vec<String> = transport.fingerprint.iter().map(|byte| format!("{byte:02X}")).collect();
     for (section, mid) in sections.iter().zip(&mids) {
-        let tells = if matches!(section, Use::Slot(_)) { tells } else { Tells::Arrivals };
+        let tells = match section {
+            Use::Slot(_) => tells,
+            Use::Repaired(_) => Tells::ArrivalsAndRepair,
+            Use::Send(_) | Use::Simulcast(_) | Use::Nothing(_) => Tells::Arrivals,
+        };
         let (kind, formats) = match section.kind() {
             Kind::Audio => ("audio", dialect.opus.0.to_string()),
             Kind::Video => {
@@ -179,7 +185,7 @@ pub(crate) fn write(sections: &[Use], dialect: &Dialect, transport: &TransportOf
         );
         dialect.write(&mut text, section.kind(), tells);
         text.push_str(match section {
-            Use::Send(_) | Use::Simulcast(_) => "a=sendonly\r\na=msid:- own\r\n",
+            Use::Send(_) | Use::Repaired(_) | Use::Simulcast(_) => "a=sendonly\r\na=msid:- own\r\n",
             Use::Slot(_) => "a=recvonly\r\n",
             Use::Nothing(_) => "a=inactive\r\n",
         });
@@ -203,7 +209,7 @@ pub(crate) fn published(sections: &[Use]) -> Vec<Publish> {
         };
         let layers = match section {
             Use::Simulcast(_) => RIDS.into_iter().zip(SIZES).map(layer).collect(),
-            Use::Send(_) | Use::Slot(_) | Use::Nothing(_) => Vec::new(),
+            Use::Send(_) | Use::Repaired(_) | Use::Slot(_) | Use::Nothing(_) => Vec::new(),
         };
         Some(Publish { mid: Mid(index.to_string()), source: section.source()?, muted: false, layers })
     };

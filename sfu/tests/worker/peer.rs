@@ -8,7 +8,7 @@ use std::time::Duration;
 use proto::ids::{Mid, ParticipantId, SessionId, TrackId};
 use proto::rtcp::{self, Rtcp};
 use proto::rtp::extension::Extension;
-use proto::rtp::{ExtensionId, Ssrc};
+use proto::rtp::{ExtensionId, PayloadType, Ssrc};
 use proto::seed::Seed;
 use proto::signal::{
     Applied, ClientMessage, CloseCode, Demand, ErrorCode, Join, Kind, Layout, Notice, Offer, Participant,
@@ -48,6 +48,8 @@ pub(crate) enum Heeds {
 pub(crate) enum Camera {
     Off,
     Single,
+    /// In one stream, with repair packets.
+    Repaired,
     Simulcast,
 }
 
@@ -73,6 +75,7 @@ impl Plan {
         let camera = match self.camera {
             Camera::Off => None,
             Camera::Single => Some(Use::Send(Source::Camera)),
+            Camera::Repaired => Some(Use::Repaired(Source::Camera)),
             Camera::Simulcast => Some(Use::Simulcast(Source::Camera)),
         };
         let microphone = self.microphone.then_some(Use::Send(Source::Microphone));
@@ -351,6 +354,24 @@ impl Peer {
                 Leaving::Rtcp(packets) => self.transport.send_rtcp(&rtcp::write(&packets)),
             }
         }
+    }
+
+    /// Sends a repair packet with this payload in a section that has such, from this source if it is not the usual one.
+    pub(crate) fn send_repair(&mut self, section: u8, ssrc: Option<Ssrc>, payload: &[u8]) {
+        let packet = self.sender.repair_packet(section, ssrc, payload);
+        self.transport.send_rtp(&packet);
+    }
+
+    /// Sends a retransmission with this payload, after which the number of the newest packet is counted, and this payload
+    /// type if it is not the usual one.
+    pub(crate) fn send_rtx(&mut self, section: u8, payload_type: Option<PayloadType>, payload: &[u8]) {
+        let packet = self.sender.rtx_packet(section, payload_type, payload);
+        self.transport.send_rtp(&packet);
+    }
+
+    /// Its payload types and header extensions.
+    pub(crate) fn dialect(&self) -> &Dialect {
+        &self.dialect
     }
 
     /// The number of its header extension for the mid.

@@ -15,6 +15,7 @@ use proto::signal::{Demand, Kind};
 use proto::time::{Instant, NtpTime, earliest};
 
 use super::offer::{Dialect, Use};
+use super::repairer::Repairer;
 use super::stamp::{MORE, PictureIds, RIDS, SIZES, Stamp};
 
 const REPORT_FIRST: Duration = Duration::from_millis(300); // after the first packet; Chromium's come about then
@@ -33,6 +34,7 @@ pub(crate) enum Leaving {
 pub(crate) struct Stream {
     pub(crate) ssrc: Ssrc,
     rtx_ssrc: Ssrc,
+    repairer: Option<Repairer>,
     /// Whether it is sent now.
     pub(crate) active: bool,
     layer: u8,
@@ -133,6 +135,33 @@ impl Sender {
         }
     }
 
+    /// A repair packet with this payload, from this source if it is not the usual one.
+    pub(crate) fn repair_packet(&mut self, section: u8, ssrc: Option<Ssrc>, payload: &[u8]) -> Vec<u8> {
+        let header = self.stream_mut(section, 0).repairer().header(0);
+        let header = RtpHeader { ssrc: ssrc.unwrap_or(header.ssrc), ..header };
+        packet(&header, section, None, &self.dialect, &mut self.transport_seq, payload)
+    }
+
+    /// A retransmission whose payload begins so far from the newest packet's number, and this payload type if it is
+    /// not the usual one.
+    pub(crate) fn rtx_packet(
+        &mut self,
+        section: u8,
+        payload_type: Option<PayloadType>,
+        payload: &[u8],
+    ) -> Vec<u8> {
+        let payload_type = payload_type.unwrap_or(self.dialect.vp8_rtx);
+        let stream = self.stream_mut(section, 0);
+        let mut payload = payload.to_vec();
+        if let Some(number) = payload.first_chunk_mut::<2>() {
+            *number = stream.last_seq().plus(u16::from_be_bytes(*number)).0.to_be_bytes();
+        }
+        let (seq, ssrc) = (stream.rtx_seq, stream.rtx_ssrc);
+        stream.rtx_seq = seq.plus(1);
+        let header = RtpHeader { payload_type, marker: false, seq, timestamp: 0, ssrc };
+        packet(&header, section, None, &self.dialect, &mut self.transport_seq, &payload)
+    }
+
     /// All key frame requests of a section.
     pub(crate) fn plis(&self, section: u8) -> Vec<Instant> {
         self.tracks[&section].streams.iter().flat_map(|stream| stream.plis.iter().copied()).collect()
@@ -202,10 +231,11 @@ impl Sender {
     fn start(&mut self, now: Instant, section: u8, used: Use) -> Track {
         let simulcast = matches!(used, Use::Simulcast(_));
         let layers = if simulcast { RIDS.len() as u8 } else { 1 };
-        let chance = &mut self.chance;
+        let (chance, dialect) = (&mut self.chance, &self.dialect);
         let stream = |layer: u8| Stream {
             ssrc: Ssrc(chance.number()),
             rtx_ssrc: Ssrc(chance.number()),
+            repairer: None,
             active: true,
             layer,
             most: None,
@@ -224,7 +254,10 @@ impl Sender {
             retransmitted: 0,
             answered: BTreeMap::new(),
         };
-        let streams = (0..layers).map(stream).collect();
+        let mut streams: Vec<Stream> = (0..layers).map(stream).collect();
+        if let (Use::Repaired(_), [stream]) = (used, &mut streams[..]) {
+            stream.repairer = Some(Repairer::new(stream.ssrc, Ssrc(stream.ssrc.0 ^ 1), dialect));
+        }
         Track {
             section,
             kind: used.kind(),
@@ -288,8 +321,14 @@ impl Track {
                 stream.packets += 1;
                 stream.octets += payload.len() as u32;
                 let rid = self.simulcast.then_some((Extension::Rid, RIDS[usize::from(stream.layer)]));
-                out.push(Leaving::Rtp(packet(&header, self.section, rid, dialect, transport_seq, &payload)));
+                let bytes = packet(&header, self.section, rid, dialect, transport_seq, &payload);
+                stream.repairer.iter_mut().for_each(|repairer| repairer.add(&bytes));
+                out.push(Leaving::Rtp(bytes));
                 stream.remember(header, payload);
+            }
+            if let Some(repairer) = &mut stream.repairer {
+                let (header, payload) = repairer.finish(0);
+                out.push(Leaving::Rtp(packet(&header, self.section, None, dialect, transport_seq, &payload)));
             }
             stream.frame += 1;
             stream.ids.picture = (stream.ids.picture + 1) & 0x7fff;
@@ -299,6 +338,21 @@ impl Track {
 }
 
 impl Stream {
+    /// What makes its repair packets.
+    pub(crate) fn repairer(&mut self) -> &mut Repairer {
+        self.repairer.as_mut().expect("it is repaired")
+    }
+
+    /// The source of its retransmissions.
+    pub(crate) fn rtx_ssrc(&self) -> Ssrc {
+        self.rtx_ssrc
+    }
+
+    /// The number of its newest packet.
+    pub(crate) fn last_seq(&self) -> SeqNo {
+        SeqNo(self.seq.0.wrapping_sub(1))
+    }
+
     fn clock_at(&self, now: Instant, rate: u64) -> u32 {
         let ticks = u128::from(now.as_nanos()) * u128::from(rate) / 1_000_000_000;
         self.clock_start.wrapping_add(ticks as u32)

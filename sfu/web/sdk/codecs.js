@@ -34,8 +34,8 @@ function usable(codec) {
 }
 
 /**
- * Whether it is repair packets by XOR, which the server sends where losses make it worth while. Browsers take them
- * without being able to send them.
+ * Whether it is repair packets by XOR, which the server sends where losses make it worth while, and takes. Browsers take
+ * them; sending them takes a field trial in Chromium (WebRTC-FlexFEC-03).
  * @param {RTCRtpCodec} codec
  */
 function repairs(codec) {
@@ -73,7 +73,7 @@ const EXTENSIONS_SENT = ['sdes:mid', 'rtp-stream-id', 'transport-wide-cc-extensi
  * @param {VideoCodec} codec
  */
 export function sendable(transceiver, kind, codec) {
-  prefer(transceiver, kind, codec, usable);
+  prefer(transceiver, kind, codec, (codec) => usable(codec) || (repairs(codec) && canSend('flexfec-03')));
   extend(transceiver);
 }
 
@@ -87,8 +87,8 @@ export function receivable(transceiver, kind) {
 }
 
 /**
- * Whether this browser can send pictures in this codec.
- * @param {VideoCodec} codec
+ * Whether this browser can send pictures in this codec, or repair them with it.
+ * @param {VideoCodec | 'flexfec-03'} codec
  */
 export function canSend(codec) {
   const codecs = RTCRtpSender.getCapabilities('video')?.codecs ?? [];

@@ -173,6 +173,7 @@ export class Publisher {
     const [tail, demand, limits] = [Promise.resolve(), null, new Map()];
     this.#sections.set(local.source, { local, transceiver, tail, demand, limits });
     local.layers = layers.slice(0, this.#knowsSizes(transceiver) ? layers.length : survivingLayers(width, height));
+    if (layers.length === 1) local.layers = []; // it goes without a rid
     if (local.kind === 'video') {
       this.#change(local, (parameters) => Object.assign(parameters, { degradationPreference: 'maintain-resolution' }));
     }

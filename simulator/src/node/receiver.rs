@@ -189,7 +189,7 @@ impl Nack {
             self.generator.handle_arrival(now, seq);
             return;
         }
-        self.generator.handle_recovered(seq);
+        self.generator.handle_recovered(now, seq);
         if let Some((_, asked)) = self.probe.take_if(|(probe, _)| *probe == seq) {
             let sample = now.since(asked);
             let rtt = self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8); // RFC 6298 §2

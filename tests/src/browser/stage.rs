@@ -75,7 +75,12 @@ impl Stage {
 
     /// Starts one more browser; pages open in the newest.
     pub async fn add_browser(&mut self, camera: Camera) -> Result<()> {
-        self.browsers.push(Browser::start(camera, &self.media_folder).await?);
+        self.add_browser_with(camera, &[]).await
+    }
+
+    /// Starts one more browser with further command-line flags.
+    pub async fn add_browser_with(&mut self, camera: Camera, flags: &[&str]) -> Result<()> {
+        self.browsers.push(Browser::start(camera, &self.media_folder, flags).await?);
         Ok(())
     }
 

@@ -64,8 +64,9 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts a browser whose camera is `camera`. The films are kept in `media_folder`.
-    pub async fn start(camera: Camera, media_folder: &Path) -> Result<Self> {
+    /// Starts a browser whose camera is `camera`, with these command-line flags besides the usual ones. The films are
+    /// kept in `media_folder`.
+    pub async fn start(camera: Camera, media_folder: &Path, flags: &[&str]) -> Result<Self> {
         std::fs::create_dir_all(media_folder)?;
         let film = camera.file(media_folder).context("the fake camera's film")?;
         let sound = media::microphone(media_folder).context("the fake microphone's sound")?;
@@ -74,6 +75,7 @@ impl Browser {
             program().context("no Chromium on this machine; `apt-get install chromium` gets one")?;
         let process = Command::new(program)
             .args(FLAGS)
+            .args(flags)
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg(format!("--use-file-for-fake-video-capture={}", film.display()))
             .arg(format!("--use-file-for-fake-audio-capture={}", sound.display()))

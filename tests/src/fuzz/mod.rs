@@ -9,6 +9,7 @@ mod feedback;
 mod mutate;
 mod repair;
 mod targets;
+mod uplink;
 
 use std::cell::RefCell;
 use std::fmt::Write as _;

@@ -21,7 +21,7 @@ use sfu::network::path::Path;
 use sfu::network::stun::BindingRequest;
 use sfu::worker::{Grant, Input, Output, SocketId, Worker};
 
-use super::{corpus, feedback, repair};
+use super::{corpus, feedback, repair, uplink};
 
 /// A parser under test.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +51,7 @@ pub fn all() -> Vec<Target> {
         Target { name: "flexfec", corpus: repair::flexfec_corpus, run: repair::flexfec },
         Target { name: "red", corpus: repair::red_corpus, run: repair::red },
         Target { name: "rs", corpus: repair::symbols_corpus, run: repair::symbols },
+        Target { name: "uplink", corpus: uplink::corpus, run: uplink::run },
         Target { name: "feedback", corpus: feedback::corpus, run: feedback::run },
     ]
 }

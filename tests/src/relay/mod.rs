@@ -15,6 +15,11 @@ pub use tcp::TcpRelay;
 
 /// A UDP relay to `target` at a port of its own, over the same kind of link each way.
 pub fn symmetric(target: SocketAddr, link: &LinkPlan, seed: &Seed) -> Result<Relay> {
-    let (up, down, seed) = (link.clone(), link.clone(), seed.clone());
+    between(target, link, link, seed)
+}
+
+/// A UDP relay to `target` at a port of its own, over these links to it and back.
+pub fn between(target: SocketAddr, up: &LinkPlan, down: &LinkPlan, seed: &Seed) -> Result<Relay> {
+    let (up, down, seed) = (up.clone(), down.clone(), seed.clone());
     Ok(Relay::start(RelayConfig { up, down, seed, ..RelayConfig::new(target) })?)
 }

@@ -87,8 +87,7 @@ pub(crate) struct Room {
     pub(crate) scene: Scene,
 }
 
-/// How fast each subscriber may be sent to, in kbit/s.
-#[expect(clippy::struct_field_names, reason = "keys say their unit")]
+/// How subscribers are sent to; rates in kbit/s.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Downlink {
     /// Never less, however bad the path.

@@ -217,7 +217,7 @@ impl Pictures {
         let Arrival { seq, stamp, .. } = arrival;
         if !arrival.by_rtx {
             self.nack.handle_arrival(now, *seq);
-        } else if !self.nack.handle_recovered(*seq) {
+        } else if !self.nack.handle_recovered(now, *seq) {
             return Ok(()); // it came twice, or after it had been given up
         }
         let frame = self.ids.unwrap(arrival.picture.ids.picture);
