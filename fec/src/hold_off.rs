@@ -21,8 +21,12 @@ const WAIT_MAX: Duration = Duration::from_millis(250); // an answer held for lon
 const MARGIN: Duration = Duration::from_millis(10); // for timers and jitter, at least; else a tenth of a round trip
 const TURNAROUND: Duration = Duration::from_millis(20); // the interval of libwebrtc's NACK timer
 
-/// The probability that a hold is in vain which is still worth it: it then costs a delay, not the packet.
-const VAIN_MAX: f64 = 0.1;
+/// So many packets of a NACK are answered one by one until repair packets do for the rest; then all are.
+const STUCK_MAX: usize = 16;
+
+/// The probability that a hold is in vain which is still worth it: it then costs a short delay, for the answer goes out as
+/// soon as feedback tells, and no packet.
+const VAIN_MAX: f64 = 0.9;
 
 /// What became of a repair packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +109,8 @@ struct Asked {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// It was asked for just now.
+    New,
     /// Until we must have heard of what is to repair it; before `in_vain`, a receiver that asks again has not seen that.
     Held {
         until: Instant,
@@ -143,8 +149,8 @@ impl HoldOff {
 
     /// The receiver asks for these packets, by extended sequence number; appends to `answer` those to send at once.
     ///
-    /// `deadline` is when the first of them must be there. Whatever else was asked for lately and is not known to be
-    /// repaired counts as missing, too.
+    /// `deadline` is when the first of them must be there. What was answered before counts as there: if that answer is
+    /// lost, it is asked for again, and whatever it would have helped to repair is late with it in any case.
     pub fn handle_nack(&mut self, now: Instant, asked: &[u64], deadline: Instant, answer: &mut Vec<u64>) {
         self.forget(now);
         let known = self.asked.len();
@@ -159,24 +165,25 @@ impl HoldOff {
                     *again = Asked { seq, at: now, state: State::Answered };
                     answer.push(seq);
                 }
-                None => self.asked.push_back(Asked { seq, at: now, state: State::Answered }),
+                None => self.asked.push_back(Asked { seq, at: now, state: State::New }),
             }
         }
-        // One that the receiver must have had when it asked is of no use to what it asked for, unless it is known to have
-        // arrived: then it may wait for another.
-        let plan = self.repairable(now, self.path.unseen_for());
-        let held_until = plan.until(self.path).filter(|&until| {
-            let worth = (1.0 - self.path.lost).powi(plan.awaited) >= 1.0 - VAIN_MAX;
-            worth && until.since(now) <= WAIT_MAX && until + self.path.rtt + TURNAROUND <= deadline
-        });
-        for new in self.asked.iter_mut().skip(known) {
-            match held_until.filter(|&until| until > now && plan.repairs(new.seq)) {
-                Some(until) => {
-                    let in_vain = plan.last.map_or(now, |sent| sent + self.path.one_way * 2);
-                    new.state = State::Held { until, in_vain };
-                    self.stats.held += 1;
-                }
-                None => answer.push(new.seq),
+        for _ in 0..STUCK_MAX {
+            let plan = self.hold_plan(now, deadline);
+            let stuck = |new: &&mut Asked| new.state == State::New && !plan.repairs(new.seq);
+            let Some(stuck) = self.asked.iter_mut().skip(known).find(stuck) else { break };
+            stuck.state = State::Answered;
+            answer.push(stuck.seq);
+        }
+        let plan = self.hold_plan(now, deadline);
+        for new in self.asked.iter_mut().skip(known).filter(|new| new.state == State::New) {
+            if let Some(until) = plan.until(self.path).filter(|_| plan.repairs(new.seq)) {
+                let in_vain = plan.last.map_or(now, |sent| sent + self.path.one_way * 2);
+                new.state = State::Held { until, in_vain };
+                self.stats.held += 1;
+            } else {
+                new.state = State::Answered;
+                answer.push(new.seq);
             }
         }
         while self.asked.len() > ASKED_MAX {
@@ -221,7 +228,7 @@ impl HoldOff {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let until = self.asked.iter().map(|asked| match asked.state {
             State::Held { until, .. } => Some(until),
-            State::Answered | State::Repaired => None,
+            State::New | State::Answered | State::Repaired => None,
         });
         until.fold(None, earliest)
     }
@@ -234,6 +241,19 @@ impl HoldOff {
     /// What the repair packets that arrived or are under way will repair; they are under way for so long after they left.
     fn repairable(&self, now: Instant, under_way: Duration) -> Peeled {
         peel(&self.parities, &self.asked, |parity| parity.arrived || now < parity.sent + under_way)
+    }
+
+    /// What repair packets under way will repair of what is asked for now, or nothing where that is not worth waiting for.
+    ///
+    /// One that the receiver must have had when it asked is of no use to what it asked for, unless it is known to have
+    /// arrived: then it may wait for another.
+    fn hold_plan(&self, now: Instant, deadline: Instant) -> Peeled {
+        let plan = self.repairable(now, self.path.unseen_for());
+        let is_worth = (1.0 - self.path.lost).powi(plan.awaited) >= 1.0 - VAIN_MAX;
+        let is_in_time = plan.until(self.path).is_some_and(|until| {
+            until > now && until.since(now) <= WAIT_MAX && until + self.path.rtt + TURNAROUND <= deadline
+        });
+        if is_worth && is_in_time { plan } else { Peeled::default() }
     }
 
     fn release_where(
@@ -289,7 +309,7 @@ impl Peeled {
 
 /// Peels as the receiver does: a repair packet that protects one missing packet restores it.
 fn peel(parities: &VecDeque<Parity>, asked: &VecDeque<Asked>, usable: impl Fn(&Parity) -> bool) -> Peeled {
-    let is_missing = |asked: &&Asked| asked.state != State::Repaired;
+    let is_missing = |asked: &&Asked| matches!(asked.state, State::New | State::Held { .. });
     let mut missing: Vec<u64> = asked.iter().filter(is_missing).map(|asked| asked.seq).collect();
     let mut peeled = Peeled::default();
     loop {
@@ -359,13 +379,14 @@ mod tests {
             ("one does", &[(1000, 0b11)], 0.02, 1060, &[101], &[]),
             ("it protects others", &[(1000, 0b11)], 0.02, 1060, &[102], &[102]),
             ("it protects none that high", &[(1000, 1)], 0.02, 1060, &[100 + 128], &[100 + 128]),
-            ("two missing, one repair packet", &[(1000, 0b11)], 0.02, 1060, &[100, 101], &[100, 101]),
+            ("two missing, one repair packet", &[(1000, 0b11)], 0.02, 1060, &[100, 101], &[100]),
             ("two missing, two repair packets", &[(1000, 0b11), (1001, 0b10)], 0.02, 1060, &[100, 101], &[]),
             ("one of two", &[(1000, 0b01)], 0.02, 1060, &[100, 101], &[101]),
             ("named twice", &[(1000, 0b01)], 0.02, 1060, &[100, 100], &[]),
             ("it was there when the receiver asked", &[(1000, 0b11)], 0.02, 1111, &[101], &[101]),
-            ("too lossy", &[(1000, 0b11)], 0.11, 1060, &[101], &[101]),
-            ("too lossy for two", &[(1000, 0b11), (1001, 0b10)], 0.06, 1060, &[100, 101], &[100, 101]),
+            ("lossy", &[(1000, 0b11)], 0.5, 1060, &[101], &[]),
+            ("too lossy", &[(1000, 0b11)], 0.91, 1060, &[101], &[101]),
+            ("too lossy for two", &[(1000, 0b11), (1001, 0b10)], 0.7, 1060, &[100, 101], &[100]),
         ] {
             let mut hold = holding(PathFacts { lost, ..PATH }, parities);
             assert_eq!(nack(&mut hold, now, asked), answered, "{name}");
@@ -421,13 +442,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_answered_or_held_before_counts_as_missing() {
+    fn what_is_held_counts_as_missing_and_what_was_answered_as_there() {
         let mut hold = holding(PATH, &[(1000, 0b11)]);
         assert_eq!(nack(&mut hold, 1060, &[300]), [300]);
         assert_eq!(nack(&mut hold, 1061, &[100]), NONE);
         assert_eq!(nack(&mut hold, 1062, &[101]), [101], "the one repair packet is promised to 100");
         hold.handle_fate(ms(1070), 1, Fate::Arrived);
-        assert_eq!(hold.stats().spared, 0, "and cannot restore 100 before 101 is there");
+        assert_eq!(hold.stats().spared, 1, "and restores it as soon as 101 is there");
+        assert_eq!(nack(&mut hold, 1180, &[100, 101]), [100, 101], "unless that is lost again");
     }
 
     #[test]

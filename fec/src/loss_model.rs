@@ -4,7 +4,7 @@
 //! loss. Never what receivers report of their streams: that blames us for what a publisher lost. Out: [`LossEstimate`].
 //! Time: when packets left. Limit: three windows of a few numbers, no allocation, constant work a packet.
 //!
-//! Three windows forget at half-lives of 2 s, 20 s and 5 min. The longest speaks, for it is the surest; as soon as a
+//! Three windows forget at half-lives of 2 s, 20 s and 20 min. The longest speaks, for it is the surest; as soon as a
 //! shorter one contradicts it beyond chance, it is given that one's memory and begins again from there. So a path that
 //! stays as it is becomes known ever better, and one that changes is known anew within a fraction of a second.
 //!
@@ -18,7 +18,7 @@ use core::time::Duration;
 use proto::path_class::PathClass;
 use proto::time::Instant;
 
-use self::counts::Counts;
+use self::counts::{Counts, Pair};
 
 /// Why a packet was lost, as congestion control sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,14 +32,16 @@ pub enum Cause {
 impl Cause {
     /// The cause of losses on a path of a class, where nothing is known of the single loss.
     ///
-    /// Redundancy towards what drops by rate or by queue makes things worse; all other classes lose whatever is sent.
+    /// Redundancy towards what drops by rate or by queue makes things worse; all other classes lose whatever is sent. As long
+    /// as nothing is known of a path, what it loses is most likely what was sent to find out its rate.
     pub const fn on(class: PathClass) -> Self {
         match class {
-            PathClass::Shallow | PathClass::Policed | PathClass::Bloated | PathClass::Competed => {
-                Self::Congestion
-            }
             PathClass::Unknown
-            | PathClass::Clean
+            | PathClass::Shallow
+            | PathClass::Policed
+            | PathClass::Bloated
+            | PathClass::Competed => Self::Congestion,
+            PathClass::Clean
             | PathClass::Random
             | PathClass::Bursty
             | PathClass::WifiStalls
@@ -73,7 +75,7 @@ pub struct PacketFate {
 pub struct LossEstimate {
     /// The share of packets lost, 0 to 1: the likeliest value.
     pub loss: f64,
-    /// The share that is not exceeded with 90 % confidence, 0 to 1; zero as long as nothing is lost.
+    /// The share that is not exceeded with 75 % confidence, 0 to 1; zero as long as nothing is lost.
     pub bound: f64,
     /// How much the fate of a packet tells of the next one's, 0 (nothing) to 1, at `spacing` between the two.
     pub correlation: f64,
@@ -139,12 +141,15 @@ pub struct LossModel {
 
 /// Windows forget once in so much time.
 const TICK: Duration = Duration::from_millis(50);
-/// What a window keeps each [`TICK`]: 2^(−0.05 s / half-life), of 2 s, 20 s and 320 s.
-const KEPT: [f64; 3] = [0.982_820_598_5, 0.998_268_679_1, 0.999_891_701_8];
+/// What a window keeps each [`TICK`]: 2^(−0.05 s / half-life), of 2 s, 20 s and 1280 s.
+const KEPT: [f64; 3] = [0.982_820_598_5, 0.998_268_679_1, 0.999_972_924_30];
 /// Only packets that left so soon after each other say how losses hang together.
 const PAIR_MAX: Duration = Duration::from_millis(20);
-/// The upper bound of a share of losses, in deviations: 90 % confidence (references §4.2).
-const CONFIDENCE: f64 = 1.28;
+/// And only those say for how long losses last.
+const FAR_MAX: Duration = Duration::from_millis(100);
+/// The upper bound of a share of losses, in deviations: 75 % confidence. References §4.2 have 90 %; in runs of losses that
+/// costs more than the twentieth by which a plan may exceed the least, and a longer memory gains more than it does.
+const CONFIDENCE: f64 = 0.7;
 /// A longer memory is contradicted by so many deviations: by chance once in some hours.
 const CONTRADICTION: f64 = 3.5;
 /// The shortest memory raises the bound alone by what lies so many deviations above: what is happening right now.
@@ -168,11 +173,11 @@ impl LossModel {
     /// What the leg loses, by all that feedback has told.
     pub fn estimate(&self) -> LossEstimate {
         let [fast, slow, steady] = &self.windows;
-        let (loss, deviation) = (steady.loss(), steady.deviation());
+        let (loss, deviation) = (steady.loss(), steady.deviation(steady));
         let bound = if steady.lost() < LOST_MIN {
             0.0
         } else {
-            let now = fast.loss() - SURPRISE * fast.deviation();
+            let now = fast.loss() - SURPRISE * fast.deviation(steady);
             (loss + CONFIDENCE * deviation).max(now).min(1.0)
         };
         LossEstimate {
@@ -198,8 +203,8 @@ impl LossModel {
         };
         let pair = self.last.and_then(|(sent, was_lost)| {
             let spacing = packet.sent.since(sent);
-            let is_pair = spacing <= PAIR_MAX && self.windows[2].is_together(spacing);
-            is_pair.then_some((was_lost, spacing))
+            let is_near = spacing <= PAIR_MAX && self.windows[2].is_together(spacing);
+            (spacing <= FAR_MAX).then_some(Pair { was_lost, spacing, is_near })
         });
         self.last = Some((packet.sent, is_lost));
         for window in &mut self.windows {

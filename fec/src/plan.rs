@@ -46,7 +46,7 @@ pub use self::timing::Timing;
 
 use self::guard::Guard;
 use self::masks::MaskQuality;
-use self::node::Node;
+use self::node::{Choice, Node};
 use self::steady::Steady;
 use self::tables::{Conditions, Mix, Size};
 use self::turns::Turns;
@@ -55,10 +55,14 @@ use crate::loss_model::LossEstimate;
 /// Losses rarer than that are repaired when they are asked for, without a plan (references §4.3).
 pub const SILENT: f64 = 0.0005;
 
-/// What is asked of the tables, of what is asked of the plan: what lies in it is left for errors of the loss model.
-const FAILURE_SHARE: f64 = 0.97;
 /// Where one repair is to do, so few of the blocks that lose packets are not whole after it.
 const PROMPT_FAILURE: f64 = 0.008;
+/// How many rounds that is: the block's own, and its repair.
+const PROMPT_ROUNDS: usize = 2;
+/// Rounds beyond those save three of four blocks that one repair did not, at the least.
+const RESERVE: f64 = 4.0;
+/// One repair does even where nobody minds more of them, if it costs no more than this beside them, as a share of the media.
+const CHEAP: f32 = 0.003_5;
 /// Copies of a packet are so far apart at least (references §4.4), and by twice the time that losses hang together.
 const COPY_SPACING: Duration = Duration::from_millis(5);
 /// Before so many packets are reported, a leg that loses any is taken to be [`LossEstimate::COLD`].
@@ -178,9 +182,9 @@ impl Planner {
         let conditions = Conditions { receiver: self.receiver, loss, correlation, carry, late };
         let has_copies = self.receiver != Receiver::Native && correlation > 0.0;
         self.reserve = if has_copies { self.copy_spacing } else { Duration::ZERO };
-        self.small = tables.mix(&conditions, Size::Small, 1);
+        self.small = tables.mix(&conditions, Size::Small);
         if self.has_large {
-            self.large = tables.mix(&conditions, Size::Large, 1);
+            self.large = tables.mix(&conditions, Size::Large);
         }
     }
 
@@ -206,12 +210,11 @@ impl Planner {
         let covered = media * frames;
         let turns = self.turns.next();
         let (mix, size) = self.mix(covered);
-        let Some((place, node)) = mix.pick([turns[0], turns[1]]) else {
-            return BlockPlan { rounds, ..BlockPlan::PLAIN };
-        };
-        let (known, times) = known(node, covered);
-        let fail = self.fail(goal, media);
-        let Some(choice) = node.first(known, rounds, fail, turns[2]) else {
+        let chosen = mix.pick([turns[0], turns[1]]).and_then(|(place, node)| {
+            let (known, times) = known(node, covered);
+            Some((self.choose(node, (media, known), (rounds, goal), turns[2])?, place, times))
+        });
+        let Some(((choice, rounds), place, times)) = chosen else {
             return BlockPlan { rounds, ..BlockPlan::PLAIN };
         };
         let parities = span::part(usize::from(choice.parities) * times, frames, turns[3]);
@@ -262,9 +265,8 @@ impl Planner {
         let Some(timing) = self.timing else { return 0.0 };
         let Some((_, node)) = self.mix(media).0.pick([0.0, 0.0]) else { return self.steady.bound() };
         let (known, _) = known(node, media);
-        let fail = self.fail(goal, media);
-        let choice = node.first(known, self.rounds(&timing, goal), fail, 0.0);
-        choice.map_or(0.0, |choice| f64::from(choice.sent) / known.max(1) as f64 - 1.0)
+        let choice = self.choose(node, (media, known), (self.rounds(&timing, goal), goal), 0.0);
+        choice.map_or(0.0, |(choice, _)| f64::from(choice.sent) / known.max(1) as f64 - 1.0)
     }
 
     /// The entries for blocks of so many packets; those of smaller ones as long as there are none.
@@ -273,26 +275,48 @@ impl Planner {
         if is_large { (&self.large, Size::Large) } else { (&self.small, Size::Small) }
     }
 
-    /// How many rounds are planned.
+    /// How many rounds there is time for.
     fn rounds(&self, timing: &Timing, goal: &Goal) -> usize {
-        let rounds = timing.rounds(goal.deadline.saturating_sub(self.reserve));
-        match goal.promptness {
-            Promptness::ByDeadline => rounds,
-            Promptness::OneRepair => rounds.min(2),
+        timing.rounds(goal.deadline.saturating_sub(self.reserve))
+    }
+
+    /// The first round of a block of `media` packets, `known` of them at a time in the tables, and how many rounds are planned
+    /// of those that there is time for.
+    fn choose(
+        &self,
+        node: &Node,
+        (media, known): (usize, usize),
+        (rounds, goal): (usize, &Goal),
+        turn: f32,
+    ) -> Option<(Choice, usize)> {
+        let by_deadline = || node.first(known, rounds, goal.failure as f32, turn);
+        if rounds <= PROMPT_ROUNDS {
+            return Some((by_deadline()?, rounds));
+        }
+        let late = (PROMPT_FAILURE * self.lossy(media)).min(goal.failure * RESERVE) as f32;
+        let prompt = node.first(known, PROMPT_ROUNDS, late, turn).filter(|prompt| prompt.is_enough);
+        let is_cheap = |prompt: &Choice, all: &Choice| prompt.sent <= all.sent + CHEAP * known as f32;
+        match (prompt, goal.promptness) {
+            (Some(prompt), Promptness::OneRepair) => Some((prompt, PROMPT_ROUNDS)),
+            (prompt, Promptness::OneRepair | Promptness::ByDeadline) => {
+                let all = by_deadline()?;
+                let prompt = prompt.filter(|prompt| is_cheap(prompt, &all));
+                Some(prompt.map_or((all, rounds), |prompt| (prompt, PROMPT_ROUNDS)))
+            }
         }
     }
 
-    /// How often a block of so many packets may fail, as the tables are asked.
-    fn fail(&self, goal: &Goal, media: usize) -> f32 {
-        let asked = match goal.promptness {
-            Promptness::ByDeadline => goal.failure,
-            Promptness::OneRepair => {
-                // A block loses packets if its first one is lost, or a run of losses begins at another.
-                let runs = 1.0 + media.saturating_sub(1) as f64 * (1.0 - self.correlation);
-                goal.failure.min(PROMPT_FAILURE * (self.steady.bound() * runs).min(1.0))
-            }
-        };
-        (asked * FAILURE_SHARE) as f32
+    /// The chance that a block loses packets: its first one, or another at which a run of losses begins.
+    fn lossy(&self, media: usize) -> f64 {
+        let loss = self.steady.bound();
+        let goes_on = 1.0 - loss * (1.0 - self.correlation);
+        let (mut square, mut none, mut rest) = (goes_on, 1.0 - loss, media.saturating_sub(1));
+        while rest > 0 {
+            none *= if rest & 1 == 1 { square } else { 1.0 };
+            square *= square;
+            rest >>= 1;
+        }
+        1.0 - none
     }
 
     fn note_block(&mut self, media: usize, goal: &Goal, timing: &Timing) {

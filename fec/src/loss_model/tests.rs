@@ -82,6 +82,36 @@ fn a_changed_path_is_known_anew_within_two_seconds_and_not_at_once_forgotten() {
 }
 
 #[test]
+fn losses_that_last_are_known_by_packets_far_apart_and_do_not_begin_the_memory_anew() {
+    let (loss, outage) = (0.02, 0.05);
+    let mut path = Path::new();
+    let (mut begin, mut end) = (0.0, 0.0);
+    let mut now = 0.0;
+    while now < 900.0 {
+        let mut fates = Vec::new();
+        for packet in 0..12 {
+            let sent = now + SPACING.as_secs_f64() * f64::from(packet);
+            while end <= sent {
+                let mut exponential = || -(f64::from(path.chance.number()) + 1.0).log2() + 32.0;
+                begin = end + outage * (1.0 - loss) / loss * exponential() * core::f64::consts::LN_2;
+                end = begin + outage * exponential() * core::f64::consts::LN_2;
+            }
+            let fate = if sent >= begin { Fate::Lost(Cause::Path) } else { Fate::Received };
+            fates.push(PacketFate { sent: Instant::ZERO + Duration::from_secs_f64(sent), fate });
+        }
+        path.model.handle_fates(fates);
+        now += 1.0 / 30.0;
+    }
+    let estimate = path.model.estimate();
+    assert!(is_within(estimate.loss, loss, 0.3), "{estimate:?}");
+    assert!(estimate.packets > 100_000.0, "nothing contradicts it: {estimate:?}");
+    for (millis, expected) in [(20, 0.665), (70, 0.240), (110, 0.106)] {
+        let found = estimate.correlation_at(Duration::from_millis(millis));
+        assert!((found - expected).abs() < 0.08, "{millis} ms: {found}");
+    }
+}
+
+#[test]
 fn without_loss_nothing_is_feared() {
     let estimate = Path::new().run(3.0, 0.0, 1.0);
     assert_eq!((estimate.loss.to_bits(), estimate.bound.to_bits()), (0, 0));

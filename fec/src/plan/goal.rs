@@ -38,7 +38,8 @@ pub struct Goal {
 /// Whether further rounds than one repair are part of the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Promptness {
-    /// Whatever meets the deadline is good: every round there is time for is used, which costs least.
+    /// Whatever meets the deadline is good: every round there is time for is used, which costs least. One repair does all the
+    /// same where that costs hardly more.
     ByDeadline,
     /// Nearly every block that loses packets is whole after one repair; it costs up to twice as much where three rounds fit.
     OneRepair,

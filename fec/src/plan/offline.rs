@@ -11,8 +11,8 @@ const TABLED: f64 = 2.0 / 3.0;
 
 /// See the module's description.
 ///
-/// Between independent losses and runs of three straight lines are drawn; longer runs count as runs of three, which is too
-/// good for them, but then parity is of little use anyway and the plan turns to copies.
+/// Between independent losses and runs of three straight lines are drawn. Of longer runs parity repairs a share as much
+/// smaller as they are longer; what it does not repair is missing as it was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OfflineMasks;
 
@@ -23,6 +23,9 @@ impl MaskQuality for OfflineMasks {
         let Some((independent, runs)) = tables else {
             return RunLosses::new(channel, 0.0, media).of(media).to_vec();
         };
+        if channel.correlation > TABLED {
+            return beyond(media, channel, runs[0]);
+        }
         let share = (channel.correlation / TABLED).clamp(0.0, 1.0);
         let mut chances = vec![0.0; media + 1];
         for missing in 0..=MISSING_MAX {
@@ -31,6 +34,18 @@ impl MaskQuality for OfflineMasks {
         }
         chances
     }
+}
+
+/// What is missing where runs are longer than those of the tables, after which a block is whole with a chance of `whole`.
+fn beyond(media: usize, channel: Channel, whole: f64) -> Vec<f64> {
+    let lossy = |channel| 1.0 - RunLosses::new(channel, 0.0, media).of(media)[0];
+    let tabled = Channel { correlation: TABLED, ..channel };
+    let repaired = 1.0 - ((1.0 - whole) / lossy(tabled).max(1e-9)).clamp(0.0, 1.0);
+    let repaired = repaired * (1.0 - channel.correlation) / (1.0 - TABLED);
+    let mut chances = RunLosses::new(channel, 0.0, media).of(media).to_vec();
+    chances.iter_mut().skip(1).for_each(|chance| *chance *= 1.0 - repaired);
+    chances[0] = 1.0 - chances[1..].iter().sum::<f64>();
+    chances
 }
 
 #[cfg(test)]

@@ -98,10 +98,10 @@ impl Planner {
         let (_, node) = self.mix(covered).0.pick([0.0, 0.0]).unzip();
         let choice = node.and_then(|node| {
             let (known, _) = known(node, covered);
-            let choice = node.first(known, rounds, self.fail(goal, usual.media), 0.0)?;
-            Some((f64::from(choice.sent) / known.max(1) as f64 - 1.0, choice.is_enough))
+            let (choice, rounds) = self.choose(node, (usual.media, known), (rounds, goal), 0.0)?;
+            Some((f64::from(choice.sent) / known.max(1) as f64 - 1.0, choice.is_enough, rounds))
         });
-        let (redundancy, is_enough) = choice.unwrap_or((self.steady.bound(), true));
+        let (redundancy, is_enough, rounds) = choice.unwrap_or((self.steady.bound(), true, rounds));
         let again = timing.round() * rounds.saturating_sub(1) as u32;
         let window = interval * (frames - 1) as u32;
         let wait = again.max(window) + timing.pacing + self.reserve;

@@ -11,6 +11,10 @@ use super::weather::Burst;
 pub const PACING: Duration = Duration::from_millis(5);
 /// What detecting losses, reporting and answering takes beyond the round trip.
 pub const TURNAROUND: Duration = Duration::from_millis(10);
+/// What a prompt repair may take longer than a round.
+pub const LATE: Duration = Duration::from_millis(10);
+/// What parity may take longer than the media does.
+const PARITY: Duration = Duration::from_millis(15);
 
 /// See the module's description.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,6 +50,12 @@ impl Cell {
     pub fn rounds(&self) -> usize {
         let timing = self.timing();
         if timing.is_hopeless(self.deadline) { 0 } else { timing.rounds(self.deadline) }
+    }
+
+    /// How long a prompt repair takes at most, from the first packet's arrival: a round and [`LATE`], or what parity alone
+    /// takes that leaves behind the media.
+    pub fn prompt(&self) -> Duration {
+        if self.rounds() == 1 { PACING + PARITY } else { self.timing().round() + LATE }
     }
 
     /// From one packet of a round to the next.

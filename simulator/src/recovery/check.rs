@@ -2,6 +2,8 @@
 //!
 //! Chance is allowed for: three deviations of what was counted, no more.
 
+use std::collections::BTreeMap;
+
 use super::policy::Policy;
 use super::row::Row;
 
@@ -14,20 +16,21 @@ const DEVIATIONS: f64 = 3.0;
 const BROWSER: [(f64, f64); 4] = [(0.01, 0.025), (0.02, 0.05), (0.05, 0.135), (0.10, 0.31)];
 /// What Hairpin's policy must send more, on average, at two rounds and from 10 % loss on.
 const HAIRPIN_SAVED: f64 = 0.15;
-/// What repair may take longer than a round, in milliseconds, up to 5 % loss; what parity alone may take longer than the
-/// media takes to leave.
-const REPAIR_MS: f64 = 10.0;
-const PARITY_MS: f64 = 15.0;
-const PACING_MS: f64 = 5.0;
-const TURNAROUND_MS: f64 = 10.0;
+/// The share of repairs that may take longer than a prompt one does, up to 5 % loss.
+const LATE_SHARE: f64 = 0.01;
 const REPAIR_LOSS: f64 = 0.05;
+const TURNAROUND_MS: f64 = 10.0;
+/// The share of losses that may be repaired by parity and answered as well.
+const PAID_TWICE: f64 = 0.05;
 
 /// A goal that was held against what was counted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
     /// Which goal.
     pub goal: &'static str,
-    /// Where.
+    /// In which cell; empty if it is about more than one.
+    pub cell: String,
+    /// Where, in words.
     pub place: String,
     /// What was found, and what must be.
     pub words: String,
@@ -51,8 +54,9 @@ pub fn judge(rows: &[Row]) -> Vec<Verdict> {
         }
     }
     verdicts.extend(against_hairpin(rows));
-    let ours = of(Policy::LianmaiNative).chain(of(Policy::LianmaiBrowser));
-    verdicts.extend(ours.filter_map(in_time));
+    for row in of(Policy::LianmaiNative).chain(of(Policy::LianmaiBrowser)) {
+        verdicts.extend([in_time(row), paid_twice(row), for_free(row)].into_iter().flatten());
+    }
     verdicts
 }
 
@@ -73,13 +77,18 @@ pub fn lines(verdicts: &[Verdict]) -> Vec<String> {
 }
 
 fn verdict(goal: &'static str, row: &Row, words: String, is_met: bool) -> Verdict {
-    Verdict { goal, place: format!("{} by {}", row.title(), row.policy), words, is_met }
+    let cell = row.title();
+    Verdict { goal, place: format!("{cell} by {}", row.policy), cell, words, is_met }
+}
+
+/// What may be sent beside an optimum.
+fn most(row: &Row) -> f64 {
+    row.opt_redundancy * SHARE + POINTS
 }
 
 fn near_optimum(row: &Row) -> Verdict {
-    let limit = row.opt_redundancy * SHARE + POINTS;
     let words = format!("{}, optimum {}", row.redundancy, row.opt_redundancy);
-    let is_met = row.redundancy <= limit + DEVIATIONS * row.redundancy_deviation;
+    let is_met = row.redundancy <= most(row) + DEVIATIONS * row.redundancy_deviation;
     verdict("T1 optimum", row, words, is_met)
 }
 
@@ -103,12 +112,12 @@ fn near(a: f64, b: f64) -> bool {
 fn against_hairpin(rows: &[Row]) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     let mut saved = Vec::new();
-    let ours = rows.iter().filter(|row| row.policy == Policy::LianmaiNative.name() && !row.prompt);
-    for row in ours.filter(|row| row.feasible) {
-        let is_pair = |other: &&Row| other.policy == Policy::Hairpin.name() && other.title() == row.title();
-        let Some(hairpin) = rows.iter().find(is_pair) else { continue };
+    let of = |policy: Policy| rows.iter().filter(move |row| row.policy == policy.name() && !row.prompt);
+    let hairpins: BTreeMap<String, &Row> = of(Policy::Hairpin).map(|row| (row.title(), row)).collect();
+    for row in of(Policy::LianmaiNative).filter(|row| row.feasible) {
+        let Some(hairpin) = hairpins.get(&row.title()) else { continue };
         // Where its grid has no choice that meets ε, there is nothing to compare.
-        if !residual("", hairpin).is_met {
+        if !hairpin.hairpin_meets || !residual("", hairpin).is_met {
             continue;
         }
         let chance = DEVIATIONS * row.redundancy_deviation.hypot(hairpin.redundancy_deviation);
@@ -123,22 +132,49 @@ fn against_hairpin(rows: &[Row]) -> Vec<Verdict> {
         let mean = saved.iter().sum::<f64>() / saved.len() as f64;
         let words = format!("{:.1} % less on average, at least {:.0} %", mean * 100.0, HAIRPIN_SAVED * 100.0);
         let place = format!("{} cells of two rounds", saved.len());
-        verdicts.push(Verdict { goal: "T3 hairpin", place, words, is_met: mean >= HAIRPIN_SAVED });
+        verdicts.push(Verdict {
+            goal: "T3 hairpin",
+            cell: String::new(),
+            place,
+            words,
+            is_met: mean >= HAIRPIN_SAVED,
+        });
     }
     verdicts
 }
 
-/// Where one repair is to do or two rounds are all there is, and where parity is.
+/// Repair by parity where there is one round, by one repair where there are two or one is to do, or where that costs no
+/// more than the optimum and what is allowed beside it.
 fn in_time(row: &Row) -> Option<Verdict> {
-    let p99 = row.p99_ms?;
-    let is_asked = row.feasible && (row.rounds <= 2 || row.prompt) && row.loss <= REPAIR_LOSS;
+    let (p99, late) = (row.p99_ms?, row.late?);
+    let is_native = row.policy == Policy::LianmaiNative.name();
+    let is_cheap = row.prompt_least.is_some_and(|least| least <= most(row)) && is_native;
+    let is_asked = row.feasible && row.loss <= REPAIR_LOSS && row.prompt_least.is_some();
     // Where one round is planned, a repair may come in time all the same: then parity is not all that can help.
     let is_mixed = row.rounds == 1 && row.rtt * 1.5 + TURNAROUND_MS <= row.deadline;
-    if !is_asked || is_mixed || row.residual > 2.0 * row.eps {
+    if !is_asked || !(row.rounds <= 2 || row.prompt || is_cheap) || is_mixed || row.residual > 2.0 * row.eps {
         return None;
     }
-    let limit = if row.rounds == 1 { PACING_MS + PARITY_MS } else { row.rtt + TURNAROUND_MS + REPAIR_MS };
-    Some(verdict("T4 in time", row, format!("{p99} ms, at most {limit} ms"), p99 <= limit))
+    let repaired = row.repaired.max(1) as f64;
+    let chance = DEVIATIONS * (LATE_SHARE * (1.0 - LATE_SHARE) / repaired).sqrt() + 1.0 / repaired;
+    let goal = if row.rounds <= 2 || row.prompt { "T4 in time" } else { "T4 in time beside T1" };
+    let words = format!("{late} of {repaired} repairs late, p99 {p99} ms");
+    Some(verdict(goal, row, words, late <= LATE_SHARE + chance))
+}
+
+/// Hardly a loss that parity repairs is answered as well.
+fn paid_twice(row: &Row) -> Option<Verdict> {
+    let share = row.paid_twice?;
+    let lost = (row.blocks as f64 * row.k as f64 * row.loss).max(1.0);
+    let chance = DEVIATIONS * (PAID_TWICE * (1.0 - PAID_TWICE) / lost).sqrt() + 1.0 / lost;
+    let words = format!("{share}, at most {PAID_TWICE}");
+    Some(verdict("T5 paid twice", row, words, share <= PAID_TWICE + chance))
+}
+
+/// What loses nothing is sent nothing.
+fn for_free(row: &Row) -> Option<Verdict> {
+    let is_asked = row.loss <= 0.0;
+    is_asked.then(|| verdict("T7 no loss", row, format!("{}", row.redundancy), row.redundancy <= 0.0))
 }
 
 #[cfg(test)]

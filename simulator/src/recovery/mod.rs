@@ -6,8 +6,10 @@
 //! only `hairpin` and `opt` are told.
 
 mod air;
+mod browser;
 pub mod cell;
 pub mod check;
+mod experience;
 mod oracle;
 mod ours;
 mod play;
@@ -17,6 +19,7 @@ mod row;
 mod weather;
 
 pub use cell::Cell;
+pub use experience::Experience;
 pub use play::Tally;
 pub use policy::{Policy, UnknownPolicy};
 pub use row::{Optimum, Row, lines};

@@ -4,9 +4,11 @@
 //! that it is the measure of. One policy, no taking of turns: the cheapest one that any price of a failed block leads to and
 //! that fails rarely enough, the price found by bisection (references §4.3). Exact where rounds are independent.
 
-use fec::plan::losses::RunLosses;
+use std::time::Duration;
 
-use super::cell::Cell;
+use fec::plan::losses::{Channel, RunLosses};
+
+use super::cell::{Cell, LATE};
 
 /// The most packets of a round: a code over GF(2⁸) has no more symbols.
 const PACKETS_MAX: usize = 255;
@@ -38,6 +40,8 @@ pub(super) struct Oracle {
     packets: Vec<Vec<u8>>,
     /// How many packets are sent on average beyond the media, over the media.
     pub(super) redundancy: f64,
+    /// The same for any policy that fails as rarely, taking turns included: a proven bound, not a policy.
+    pub(super) least: f64,
     /// Whether it fails rarely enough.
     pub(super) is_enough: bool,
 }
@@ -51,33 +55,85 @@ struct State {
     sent: f64,
 }
 
+/// What the best policy is asked for; all that its dynamic programme goes by.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Question {
+    model: Model,
+    media: usize,
+    rounds: usize,
+    channel: Channel,
+    /// The correlation from one round to the next.
+    carry: f64,
+    /// How many packets the first round may have, and a later one.
+    most: (usize, usize),
+    /// The share of blocks that may not be whole after the last round.
+    fail: f64,
+}
+
+impl Question {
+    /// To meet a cell's deadline.
+    pub(super) fn of(model: Model, cell: &Cell) -> Self {
+        Self {
+            model,
+            media: cell.media,
+            rounds: cell.rounds().max(1),
+            channel: cell.channel(),
+            carry: cell.carry(),
+            most: (PACKETS_MAX, PACKETS_MAX),
+            fail: cell.eps,
+        }
+    }
+
+    /// That of the blocks that lose packets all but a hundredth are whole after one repair, however many rounds follow.
+    ///
+    /// A later packet of either round than can arrive by then is of no use.
+    pub(super) fn prompt(cell: &Cell) -> Self {
+        let losses = RunLosses::new(cell.channel(), 0.0, cell.media);
+        let lossy = 1.0 - losses.of(cell.media)[0];
+        let within = |time: Duration| {
+            let packets = 1 + (time.as_nanos() / cell.spacing().as_nanos().max(1)) as usize;
+            packets.min(PACKETS_MAX)
+        };
+        let most = (within(cell.prompt()).max(cell.media), within(LATE));
+        let rounds = cell.rounds().clamp(1, 2);
+        Self { rounds, most, fail: lossy * LATE_SHARE, ..Self::of(Model::Optimum, cell) }
+    }
+}
+
+/// How many of the repairs may take longer than a prompt one does.
+const LATE_SHARE: f64 = 0.01;
+
 impl Oracle {
-    /// The policy for a cell, whose rounds are at least one.
-    pub(super) fn new(model: Model, cell: &Cell) -> Self {
-        let problem = Problem::new(model, cell);
-        let of = |price: f64| problem.solve(price);
+    /// The policy for a question.
+    pub(super) fn new(question: &Question) -> Self {
+        let problem = Problem::new(question);
+        // Whatever a failure costs, no policy is cheaper than the one that is best then: for any share of failures that
+        // it must keep, it sends no less than this one does and what failures beyond that share would have cost (duality).
+        let mut bound = 0.0_f64;
+        let mut of = |price: f64| {
+            let found = problem.solve(price);
+            bound = bound.max(found.sent + price * (found.fail - question.fail));
+            found
+        };
         let cheapest = of(1.0);
-        if cheapest.fail <= cell.eps {
-            return cheapest.oracle(cell, true);
-        }
-        let (mut low, mut high) = (1.0_f64, PRICE_MAX);
-        let mut best = of(high);
-        if best.fail > cell.eps {
-            return best.oracle(cell, false);
-        }
+        let is_cheapest = cheapest.fail <= question.fail;
+        let (mut low, mut high) = (1.0_f64, if is_cheapest { 1.0 } else { PRICE_MAX });
+        let mut best = if is_cheapest { cheapest } else { of(high) };
+        let is_enough = best.fail <= question.fail;
         for _ in 0..BISECTIONS {
             let middle = (low * high).sqrt();
-            if high / low < 1.000_1 {
+            if !is_enough || high / low < 1.000_1 {
                 break;
             }
             let found = of(middle);
-            if found.fail <= cell.eps {
+            if found.fail <= question.fail {
                 (best, high) = (found, middle);
             } else {
                 low = middle;
             }
         }
-        best.oracle(cell, true)
+        let over = |sent: f64| sent / question.media as f64 - 1.0;
+        Self { redundancy: over(best.sent), least: over(bound).max(0.0), packets: best.packets, is_enough }
     }
 
     /// How many packets to send when so many are missing, with so many rounds left.
@@ -85,9 +141,7 @@ impl Oracle {
         let round = self.packets.get(rounds.saturating_sub(1)).or(self.packets.last());
         round.and_then(|round| round.get(missing)).map_or(missing, |packets| usize::from(*packets))
     }
-}
 
-impl Oracle {
     /// Whether its last round, however large, has left before it is too late: the programme counts rounds, not packets.
     pub(super) fn is_in_time(&self, cell: &Cell) -> bool {
         let rounds = cell.rounds().max(1);
@@ -105,17 +159,11 @@ struct Solution {
     sent: f64,
 }
 
-impl Solution {
-    fn oracle(self, cell: &Cell, is_enough: bool) -> Oracle {
-        let redundancy = self.sent / cell.media as f64 - 1.0;
-        Oracle { packets: self.packets, redundancy, is_enough }
-    }
-}
-
 struct Problem {
     model: Model,
     media: usize,
     rounds: usize,
+    most: (usize, usize),
     first: RunLosses,
     later: RunLosses,
     /// `[n][k]`: in how many ways k of n can be chosen.
@@ -123,8 +171,8 @@ struct Problem {
 }
 
 impl Problem {
-    fn new(model: Model, cell: &Cell) -> Self {
-        let channel = cell.channel();
+    fn new(question: &Question) -> Self {
+        let Question { model, media, rounds, channel, carry, most, .. } = *question;
         let mut ways: Vec<Vec<f64>> = vec![vec![1.0]];
         for n in 1..=PACKETS_MAX {
             let last = &ways[n - 1];
@@ -132,8 +180,8 @@ impl Problem {
             ways.push((0..=n).map(|k| at(k) + if k == 0 { 0.0 } else { at(k - 1) }).collect());
         }
         let first = RunLosses::new(channel, 0.0, PACKETS_MAX);
-        let later = RunLosses::new(channel, cell.carry(), PACKETS_MAX);
-        Self { model, media: cell.media, rounds: cell.rounds().max(1), first, later, ways }
+        let later = RunLosses::new(channel, carry, PACKETS_MAX);
+        Self { model, media, rounds, most, first, later, ways }
     }
 
     fn solve(&self, price: f64) -> Solution {
@@ -143,11 +191,12 @@ impl Problem {
         let mut packets = Vec::new();
         for round in 1..=self.rounds {
             let is_first = round == self.rounds;
-            let losses = if is_first { &self.first } else { &self.later };
+            let (losses, most) =
+                if is_first { (&self.first, self.most.0) } else { (&self.later, self.most.1) };
             let least = if is_first { self.media } else { 0 };
             let mut states = vec![State::default(); self.media + 1];
             for (missing, state) in states.iter_mut().enumerate().skip(least.max(1)) {
-                *state = self.best(losses, missing, &next);
+                *state = self.best(losses, (missing, most.max(missing)), &next);
             }
             packets.push(states.iter().map(|state| state.packets as u8).collect());
             next = states;
@@ -155,7 +204,7 @@ impl Problem {
         Solution { packets, fail: next[self.media].fail, sent: next[self.media].sent }
     }
 
-    fn best(&self, losses: &RunLosses, missing: usize, next: &[State]) -> State {
+    fn best(&self, losses: &RunLosses, (missing, most): (usize, usize), next: &[State]) -> State {
         let mut best: Option<State> = None;
         let mut consider = |packets: usize| {
             if best.is_some_and(|best| packets as f64 >= best.value) {
@@ -173,9 +222,9 @@ impl Problem {
             }
         };
         match self.model {
-            Model::Optimum => (missing..=PACKETS_MAX).for_each(&mut consider),
+            Model::Optimum => (missing..=most).for_each(&mut consider),
             Model::Hairpin => {
-                hairpin_packets(missing).filter(|packets| *packets <= PACKETS_MAX).for_each(&mut consider);
+                hairpin_packets(missing).filter(|packets| *packets <= most).for_each(&mut consider);
             }
         }
         best.unwrap_or_default()
@@ -241,7 +290,7 @@ mod tests {
         ] {
             let cell = cell(at, loss, burst, media, eps);
             for (model, expected) in [(Model::Optimum, optimum), (Model::Hairpin, hairpin)] {
-                let oracle = Oracle::new(model, &cell);
+                let oracle = Oracle::new(&Question::of(model, &cell));
                 let found = oracle.redundancy * 100.0;
                 let name = format!("{model:?} {at:?} {burst} k {media} at {loss}, ε {eps}: {found:.2} %");
                 assert!(oracle.is_enough, "{name}");
@@ -254,7 +303,8 @@ mod tests {
 
     #[test]
     fn what_no_policy_can_meet_says_so() {
-        let oracle = Oracle::new(Model::Optimum, &cell((100, 150), 0.1, Burst::Outage, 12, 1e-3));
+        let oracle =
+            Oracle::new(&Question::of(Model::Optimum, &cell((100, 150), 0.1, Burst::Outage, 12, 1e-3)));
         assert!(!oracle.is_enough, "one round, and an outage takes all of it");
     }
 }

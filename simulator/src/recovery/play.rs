@@ -1,23 +1,21 @@
 //! Plays blocks through a cell by a policy, and counts.
 //!
 //! A sender of 30 blocks a second; feedback arrives a round trip after what it tells of, in the order in which packets left.
-//! A policy that learns has been told of the path's media for [`WARM_UP`] before counting begins.
+//! A policy that learns has been told of the path's media for some minutes before counting begins ([`Experience`]).
 
 use std::time::Duration;
 
 use fec::loss_model::PacketFate;
 use proto::seed::Seed;
-use proto::time::Instant;
 
 use super::air::Air;
 use super::cell::{Cell, TURNAROUND};
+use super::experience::Experience;
 use super::policy::{Player, Policy};
 use super::weather::Weather;
 
 /// From one block to the next.
-const INTERVAL: Duration = Duration::from_micros(33_333);
-/// How long a leg has been up before counting begins: the loss model's longest memory.
-const WARM_UP: Duration = Duration::from_secs(320);
+pub(super) const INTERVAL: Duration = Duration::from_micros(33_333);
 
 /// What was counted.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -42,16 +40,18 @@ pub struct Tally {
 
 impl Tally {
     /// Plays so many blocks with one seed.
-    pub fn play(policy: Policy, cell: &Cell, blocks: u64, seed: u64) -> Self {
-        let seed = Seed::from_number(seed);
-        let mut weather = Weather::new(cell.loss, cell.burst, cell.spacing(), &seed);
-        let mut player = Player::new(policy, cell);
-        let begin = warm_up(&mut player, cell, &seed);
+    pub fn play(policy: Policy, cell: &Cell, blocks: u64, seed: u64, experience: &mut Experience) -> Self {
+        let mut weather = Weather::new(cell.loss, cell.burst, cell.spacing(), &Seed::from_number(seed));
+        let (mut player, begin) = Player::new(policy, cell, seed, experience);
         let delay = cell.round_trip + TURNAROUND;
         let (mut fates, mut tally) = (Vec::new(), Self::default());
         for block in 0..blocks {
             let now = begin + INTERVAL * block as u32;
-            tell(&mut player, cell, now, &mut fates, delay);
+            // Feedback comes in the order in which packets left.
+            fates.sort_by_key(|fate: &PacketFate| fate.sent);
+            let known = fates.partition_point(|fate| fate.sent + delay <= now);
+            player.handle_fates(now, cell, &fates[..known], experience);
+            fates.drain(..known);
             let mut air = Air::new(cell, now, &mut weather, &mut fates);
             player.send(&mut air);
             tally.add(&air);
@@ -97,6 +97,12 @@ impl Tally {
         self.delays.get(place).copied()
     }
 
+    /// The share of the repaired blocks that took longer; `None` if none was repaired.
+    pub fn late(&self, than: Duration) -> Option<f64> {
+        let late = self.delays.len() - self.delays.partition_point(|delay| *delay <= than);
+        (!self.delays.is_empty()).then(|| late as f64 / self.delays.len() as f64)
+    }
+
     /// The share of lost packets that were paid for twice; `None` if none was lost.
     pub fn paid_twice(&self) -> Option<f64> {
         (self.lost > 0).then(|| self.paid_twice as f64 / self.lost as f64)
@@ -117,26 +123,4 @@ impl Tally {
             Some(_) => {}
         }
     }
-}
-
-/// Tells a policy of media that passed before; when counting begins.
-fn warm_up(player: &mut Player, cell: &Cell, seed: &Seed) -> Instant {
-    let mut weather = Weather::new(cell.loss, cell.burst, cell.spacing(), &seed.fork("before"));
-    let mut now = Instant::ZERO;
-    let mut fates = Vec::new();
-    while now < Instant::ZERO + WARM_UP {
-        fates.clear();
-        Air::new(cell, now, &mut weather, &mut fates).send_media();
-        now += INTERVAL;
-        player.handle_fates(now, cell, &fates);
-    }
-    now + Duration::from_secs(1)
-}
-
-/// Tells of packets that left so long ago that feedback has come.
-fn tell(player: &mut Player, cell: &Cell, now: Instant, fates: &mut Vec<PacketFate>, delay: Duration) {
-    fates.sort_by_key(|fate| fate.sent);
-    let known = fates.partition_point(|fate| fate.sent + delay <= now);
-    player.handle_fates(now, cell, &fates[..known]);
-    fates.drain(..known);
 }

@@ -3,15 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
-use fec::loss_model::{LossModel, PacketFate};
+use fec::loss_model::PacketFate;
 use fec::plan::Receiver;
-use fec::plan::Tables;
-use fec::plan::masks::Interleaved;
 use proto::time::Instant;
 
 use super::air::Air;
 use super::cell::Cell;
-use super::oracle::{Model, Oracle};
+use super::experience::Experience;
+use super::oracle::{Model, Oracle, Question};
 use super::ours::Ours;
 use super::rivals::{Parity, Rival};
 
@@ -94,26 +93,43 @@ pub(super) enum Player {
 }
 
 impl Player {
-    pub(super) fn new(policy: Policy, cell: &Cell) -> Self {
-        let ours = |receiver| {
-            let (model, tables) = (LossModel::default(), Tables::new(Interleaved));
-            Self::Ours(Box::new(Ours::new(receiver, model, tables)))
+    /// A policy in a cell that has been up for a while; when it is.
+    pub(super) fn new(
+        policy: Policy,
+        cell: &Cell,
+        seed: u64,
+        experience: &mut Experience,
+    ) -> (Self, Instant) {
+        let known = experience.path(cell, seed);
+        let begin = known.at;
+        let ours = |receiver, experience: &mut Experience| {
+            Self::Ours(Box::new(Ours::new(receiver, known.model, begin, cell, experience)))
         };
-        match policy {
-            Policy::LianmaiNative => ours(Receiver::Native),
-            Policy::LianmaiBrowser => ours(Receiver::FlexFec),
+        let oracle = |model, experience: &mut Experience| {
+            Self::Oracle(model, experience.oracle(&Question::of(model, cell)))
+        };
+        let player = match policy {
+            Policy::LianmaiNative => ours(Receiver::Native, experience),
+            Policy::LianmaiBrowser => ours(Receiver::FlexFec, experience),
             Policy::Nack => Self::Rival(Rival::new(Parity::None)),
-            Policy::Libwebrtc => Self::Rival(Rival::new(Parity::Libwebrtc)),
+            Policy::Libwebrtc => Self::Rival(known.libwebrtc),
             Policy::Fixed(percent) => Self::Rival(Rival::new(Parity::Fixed(f64::from(percent) / 100.0))),
-            Policy::Hairpin => Self::Oracle(Model::Hairpin, Oracle::new(Model::Hairpin, cell)),
-            Policy::Opt => Self::Oracle(Model::Optimum, Oracle::new(Model::Optimum, cell)),
-        }
+            Policy::Hairpin => oracle(Model::Hairpin, experience),
+            Policy::Opt => oracle(Model::Optimum, experience),
+        };
+        (player, begin)
     }
 
     /// What became of packets, in the order in which they left.
-    pub(super) fn handle_fates(&mut self, now: Instant, cell: &Cell, fates: &[PacketFate]) {
+    pub(super) fn handle_fates(
+        &mut self,
+        now: Instant,
+        cell: &Cell,
+        fates: &[PacketFate],
+        experience: &mut Experience,
+    ) {
         match self {
-            Self::Ours(ours) => ours.handle_fates(now, cell, fates),
+            Self::Ours(ours) => ours.handle_fates(now, cell, fates, experience),
             Self::Rival(rival) => rival.handle_fates(now, fates),
             Self::Oracle(..) => {}
         }

@@ -25,7 +25,7 @@ pub(super) enum Parity {
 const SECONDS: usize = 10;
 
 /// See the module's description.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Rival {
     parity: Parity,
     /// Packets reported and lost, by second, the current one last.

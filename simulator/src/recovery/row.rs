@@ -6,26 +6,37 @@ use fec::plan::Promptness;
 use serde::Serialize;
 
 use super::cell::Cell;
-use super::oracle::{Model, Oracle};
+use super::experience::Experience;
+use super::oracle::{Model, Question};
 use super::play::Tally;
 use super::policy::Policy;
 use crate::report::table::{self, Align, NOTHING};
 use crate::sweep::Seeds;
 
-/// What the best policy costs that knows the path, by its dynamic programme.
+/// What the best policies cost that know the path, by their dynamic programme: packets beyond the media, over the media.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Optimum {
-    /// Packets beyond the media, over the media.
+    /// Of the cheapest that meets the deadline.
     pub redundancy: f64,
     /// Whether it meets what is asked for.
     pub is_enough: bool,
+    /// What any policy costs at least of whose repairs 99 % end after one round; `None` if none does.
+    pub prompt: Option<f64>,
+    /// Whether the best that Hairpin's grid has meets what is asked for.
+    pub hairpin: bool,
 }
 
 impl Optimum {
     /// That of a cell.
-    pub fn of(cell: &Cell) -> Self {
-        let oracle = Oracle::new(Model::Optimum, cell);
-        Self { redundancy: oracle.redundancy, is_enough: oracle.is_enough && oracle.is_in_time(cell) }
+    pub fn of(cell: &Cell, experience: &mut Experience) -> Self {
+        let best = experience.oracle(&Question::of(Model::Optimum, cell));
+        let prompt = experience.oracle(&Question::prompt(cell));
+        Self {
+            redundancy: best.redundancy,
+            is_enough: best.is_enough && best.is_in_time(cell),
+            prompt: prompt.is_enough.then_some(prompt.least),
+            hairpin: experience.oracle(&Question::of(Model::Hairpin, cell)).is_enough,
+        }
     }
 }
 
@@ -54,6 +65,11 @@ pub struct Row {
     pub residual: f64,
     /// How long after their first packet's arrival 99 % of the repaired blocks were whole; null if none was repaired.
     pub p99_ms: Option<f64>,
+    /// The share of the repaired blocks that took longer than a prompt repair may: a round and 10 ms, or 20 ms where only
+    /// parity can help; null if none was repaired.
+    pub late: Option<f64>,
+    /// How many blocks lost packets and were repaired.
+    pub repaired: u64,
     /// The share of lost packets that both parity and retransmission repaired; null if none was lost.
     pub paid_twice: Option<f64>,
     /// The least redundancy of any scheme without a deadline: p/(1 − p).
@@ -64,6 +80,10 @@ pub struct Row {
     pub feasible: bool,
     /// What it costs, by its dynamic programme.
     pub opt_redundancy: f64,
+    /// Whether the best choice of Hairpin's grid meets `eps` on the path as it is.
+    pub hairpin_meets: bool,
+    /// What any policy costs at least of whose repairs 99 % end after one round; null if none does, for losses last longer.
+    pub prompt_least: Option<f64>,
     /// Whether one repair is to do.
     pub prompt: bool,
     /// How many blocks were counted.
@@ -88,11 +108,15 @@ impl Row {
             redundancy: rounded(tally.redundancy()),
             residual: rounded(tally.residual()),
             p99_ms: tally.p99().map(millis),
+            late: tally.late(cell.prompt()).map(rounded),
+            repaired: tally.delays.len() as u64,
             paid_twice: tally.paid_twice().map(rounded),
             capacity: rounded(cell.capacity()),
             rounds: cell.rounds(),
             feasible: optimum.is_enough,
             opt_redundancy: rounded(optimum.redundancy),
+            hairpin_meets: optimum.hairpin,
+            prompt_least: optimum.prompt.map(rounded),
             prompt: cell.promptness == Promptness::OneRepair,
             blocks: tally.blocks,
             redundancy_deviation: rounded(tally.redundancy_deviation()),

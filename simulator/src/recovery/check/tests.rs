@@ -3,14 +3,16 @@ use std::time::Duration;
 use fec::plan::Promptness;
 
 use super::*;
-use crate::recovery::{Burst, Cell, Optimum, Tally};
+use crate::recovery::{Burst, Cell, Experience, Optimum, Tally};
 use crate::sweep::Seeds;
 
 /// Packets and blocks that take a few seconds.
 const BLOCKS: u64 = 6_000;
 
 fn row(policy: Policy, cell: &Cell) -> Row {
-    Row::new(cell, policy, Seeds::one(7), Optimum::of(cell), &Tally::play(policy, cell, BLOCKS, 7))
+    let mut experience = Experience::default();
+    let tally = Tally::play(policy, cell, BLOCKS, 7, &mut experience);
+    Row::new(cell, policy, Seeds::one(7), Optimum::of(cell, &mut experience), &tally)
 }
 
 fn cell((round_trip, deadline): (u64, u64), loss: f64, burst: Burst, media: usize) -> Cell {
@@ -55,7 +57,15 @@ fn the_plan_reaches_its_goals_on_a_part_of_the_grid() {
     }
     let verdicts = judge(&rows);
     assert_eq!(missed(&verdicts), Vec::<String>::new());
-    for goal in ["T1 optimum", "T1 residual", "T2 browser", "T3 never more", "T3 hairpin", "T4 in time"] {
+    for goal in [
+        "T1 optimum",
+        "T1 residual",
+        "T2 browser",
+        "T3 never more",
+        "T3 hairpin",
+        "T4 in time",
+        "T5 paid twice",
+    ] {
         assert!(verdicts.iter().any(|verdict| verdict.goal == goal), "{goal} was not asked");
     }
 }
@@ -76,14 +86,14 @@ fn rivals_miss_what_the_plan_reaches() {
             .map(|policy| row(policy, &at));
     assert!(nack.residual > 10.0 * at.eps, "{nack:?}");
     assert!(fixed.redundancy > 1.5 * ours.redundancy && webrtc.redundancy > 2.0 * ours.redundancy);
-    assert!(webrtc.paid_twice > Some(0.8) && ours.paid_twice == Some(0.0), "{webrtc:?}");
+    assert!(webrtc.paid_twice > Some(0.8) && ours.paid_twice < Some(0.05), "{webrtc:?}");
 }
 
 #[test]
 fn the_same_seed_gives_the_same_row_and_another_does_not() {
     let at = cell((60, 150), 0.05, Burst::Packets(8), 12);
     for policy in Policy::ALL {
-        let play = |seed| Tally::play(policy, &at, 300, seed);
+        let play = |seed| Tally::play(policy, &at, 300, seed, &mut Experience::default());
         assert_eq!(play(1), play(1), "{policy}");
         assert_ne!(play(1), play(2), "{policy}");
     }
@@ -96,7 +106,7 @@ fn what_is_not_reached_is_told() {
     assert_eq!(verdicts(good.clone()), 0);
     assert_eq!(verdicts(Row { redundancy: good.opt_redundancy * 1.2, ..good.clone() }), 1);
     assert_eq!(verdicts(Row { residual: 0.01, ..good.clone() }), 1);
-    let slow = Row { loss: 0.05, p99_ms: Some(81.0), ..good.clone() };
+    let slow = Row { loss: 0.05, late: Some(0.05), ..good.clone() };
     assert_eq!(verdicts(slow), 1);
     let hairpin = Row { policy: "hairpin", redundancy: good.redundancy * 1.1, ..good.clone() };
     assert_eq!(missed(&judge(&[good, hairpin])).len(), 1, "less than 15 % saved");
