@@ -398,7 +398,13 @@ mod tests {
             size: proto::units::DataSize::bytes(1_000),
             ecn: cc::Ecn::NotCapable,
             sent: Instant::ZERO,
-            payload: Payload::Media(MediaPacket { transport_seq: number, seq: number, class, part: None }),
+            payload: Payload::Media(MediaPacket {
+                transport_seq: number,
+                seq: number,
+                class,
+                part: None,
+                parity: None,
+            }),
         }
     }
 

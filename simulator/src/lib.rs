@@ -15,6 +15,7 @@ pub mod media;
 pub mod metrics;
 pub mod node;
 pub mod packet;
+pub mod protected;
 pub mod recovery;
 pub mod report;
 pub mod room;

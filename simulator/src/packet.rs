@@ -1,5 +1,7 @@
 //! What travels between nodes.
 
+use std::sync::Arc;
+
 use cc::{Ecn, PacketClass};
 use proto::time::Instant;
 use proto::units::DataSize;
@@ -56,7 +58,7 @@ pub enum Payload {
 }
 
 /// The part of an RTP packet that simulated senders and receivers look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaPacket {
     /// The transport-wide sequence number, without wrapping.
     pub transport_seq: u64,
@@ -66,6 +68,29 @@ pub struct MediaPacket {
     pub class: PacketClass,
     /// Which part of which picture it is, if of one.
     pub part: Option<FramePart>,
+    /// What it repairs, if it is a repair packet; those are a stream of their own.
+    pub parity: Option<Arc<Parity>>,
+}
+
+/// What a repair packet is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parity {
+    /// The pictures' packets that it protects, by number in their stream, the oldest first.
+    pub covered: Vec<(u64, FramePart)>,
+    /// How.
+    pub code: Code,
+}
+
+/// How repair packets restore others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// By XOR: one packet, when all others that it protects are there.
+    Xor,
+    /// As the best code there is: those of one block restore as many packets as there are of them.
+    Perfect {
+        /// The block.
+        block: u64,
+    },
 }
 
 /// A part of a picture.

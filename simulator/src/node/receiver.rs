@@ -7,8 +7,8 @@
 //! stream, [`PICTURES_SSRC`], that stands for the whole flow. Arrivals are noted before any buffer. Only pictures are
 //! asked for again: sound is not worth a round trip. Padding and sound count for reports and for nothing else.
 
-mod assembly;
-mod reports;
+pub(crate) mod assembly;
+pub(crate) mod reports;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -81,7 +81,7 @@ impl Receiver {
         }
     }
 
-    fn handle_media(&mut self, now: Instant, media: MediaPacket, ecn: Ecn) {
+    fn handle_media(&mut self, now: Instant, media: &MediaPacket, ecn: Ecn) {
         self.reports.handle_arrival(now, media.transport_seq, ecn);
         let Some(part) = media.part else { return };
         let repaired = media.class == PacketClass::Repair;
@@ -132,7 +132,7 @@ impl Receiver {
 impl Node for Receiver {
     fn handle_packet(&mut self, now: Instant, packet: Packet) {
         if let Payload::Media(media) = packet.payload {
-            self.handle_media(now, media, packet.ecn);
+            self.handle_media(now, &media, packet.ecn);
             self.drain(now);
         }
     }

@@ -14,6 +14,7 @@
 
 mod feedback;
 mod meter;
+pub(crate) mod protection;
 mod repair;
 mod timed;
 
@@ -30,6 +31,7 @@ use proto::units::{Bitrate, DataSize};
 
 use self::feedback::Reader;
 use self::meter::Meter;
+use self::protection::{PathNow, Protection};
 use self::repair::Repair;
 use self::timed::Timed;
 use super::{Fact, Node};
@@ -112,7 +114,7 @@ pub struct Sender {
     /// All that left.
     sent: Meter,
     reader: Reader,
-    repair: Option<Repair>,
+    protection: Option<Box<dyn Protection>>,
     /// The next numbers of the streams: sound, pictures, padding.
     next_sound: u64,
     next_picture: u64,
@@ -152,12 +154,17 @@ impl Sender {
             history: SendHistory::new(),
             sent: Meter::default(),
             reader: Reader::default(),
-            repair: plan.repair.then(Repair::default),
+            protection: plan.repair.then(|| Box::<Repair>::default() as Box<dyn Protection>),
             next_sound: 0,
             next_picture: 0,
             next_padding: 0,
             facts: VecDeque::new(),
         }
+    }
+
+    /// The same sender with something else against losses than answers to NACKs.
+    pub(crate) fn protected(self, protection: Box<dyn Protection>) -> Self {
+        Self { protection: Some(protection), ..self }
     }
 
     fn change(&mut self, now: Instant, change: Change) {
@@ -224,8 +231,8 @@ impl Sender {
 
     /// Gives the encoder its share of the rate.
     fn set_encoder(&mut self, now: Instant) {
-        let repair = self.repair.as_mut().map_or(Bitrate::ZERO, |repair| repair.rate(now));
-        let wire = self.target.rate - self.sound_rate - repair;
+        let allowed = self.target.rate - self.sound_rate;
+        let wire = self.protection.as_mut().map_or(allowed, |own| own.media_rate(now, allowed));
         self.camera.set_rate(now, self.packetizer.payload_rate(wire, self.camera.fps()));
     }
 
@@ -267,7 +274,8 @@ impl Sender {
         if self.cramped > 1 {
             self.camera.skip(now);
         }
-        let wire = Bitrate::of(budget.max(floor), interval).unwrap_or(Bitrate::MAX);
+        let share = self.protection.as_ref().map_or(1.0, |own| own.picture_share());
+        let wire = Bitrate::of(budget.scaled(share).max(floor), interval).unwrap_or(Bitrate::MAX);
         self.packetizer.payload_rate(wire, fps) * interval
     }
 
@@ -301,24 +309,37 @@ impl Sender {
         if heard.key_wanted {
             self.camera.request_key_frame();
         }
-        if let Some(repair) = &mut self.repair {
-            self.history.smoothed_rtt().into_iter().for_each(|rtt| repair.set_rtt(rtt));
-            for &seq in &heard.lost {
-                let Some((packet, size)) = repair.handle_nack(now, seq) else { continue };
-                let again = MediaPacket { class: PacketClass::Repair, ..packet };
-                // A full pacer refuses: the receiver will ask again.
-                let _ = self.pacer.enqueue(now, PacketClass::Repair, size, again);
-            }
+        if let Some(protection) = &mut self.protection {
+            self.history.smoothed_rtt().into_iter().for_each(|rtt| protection.set_rtt(rtt));
+            protection.handle_nack(now, &heard.lost);
         }
-        if heard.arrivals.is_empty() {
-            return;
+        let tells_arrivals = !heard.arrivals.is_empty();
+        self.queue_repair(now);
+        if tells_arrivals {
+            self.handle_arrivals(now);
+            self.queue_repair(now);
         }
+    }
+
+    fn handle_arrivals(&mut self, now: Instant) {
         let mut history = std::mem::take(&mut self.history); // the results stay its own while the rest is told
-        let results = history.handle_arrivals(now, heard.arrivals.iter().copied());
+        let results = history.handle_arrivals(now, self.reader.arrivals());
         if !results.is_empty() {
             self.consult(now, |estimator| estimator.handle_feedback(now, results));
+            if let Some(protection) = &mut self.protection {
+                let path = PathNow { class: self.class, target: self.target.rate };
+                protection.handle_results(now, results, &path);
+            }
         }
         self.history = history;
+    }
+
+    /// Gives the pacer what repairs losses. A full one refuses: the receiver will ask again.
+    fn queue_repair(&mut self, now: Instant) {
+        let Some(protection) = &mut self.protection else { return };
+        while let Some((packet, size)) = protection.poll(now) {
+            let _ = self.pacer.enqueue(now, PacketClass::Repair, size, packet);
+        }
     }
 
     /// Writes down that a packet leaves, and hands it to the world.
@@ -326,8 +347,9 @@ impl Sender {
         let sent = self.history.handle_sent(now, departure);
         self.sent.add(now, sent.size);
         let media = MediaPacket { transport_seq: sent.number, ..media };
-        if let Some(repair) = self.repair.as_mut().filter(|_| media.class == PacketClass::Video) {
-            repair.note_sent(now, media, sent.size);
+        if let Some(protection) = &mut self.protection {
+            protection.note_sent(now, &media, sent.size);
+            self.queue_repair(now);
         }
         self.estimator.note_packet();
         self.consult(now, |estimator| estimator.handle_sent(now, &sent));
@@ -364,6 +386,10 @@ impl Node for Sender {
         if self.estimator.poll_timeout().is_some_and(|at| at <= now) {
             self.consult(now, |estimator| estimator.handle_timeout(now));
         }
+        if let Some(protection) = &mut self.protection {
+            protection.handle_timeout(now);
+            self.queue_repair(now);
+        }
         self.make(now);
     }
 
@@ -396,7 +422,8 @@ impl Node for Sender {
             earliest(self.camera.poll_timeout(), self.microphone.as_ref().and_then(Microphone::poll_timeout));
         let sending =
             earliest(self.pacer.poll_timeout(self.history.in_flight()), self.history.poll_timeout());
-        earliest(earliest(change, self.estimator.poll_timeout()), earliest(source, sending))
+        let repair = self.protection.as_ref().and_then(|own| own.poll_timeout());
+        earliest(earliest(change, self.estimator.poll_timeout()), earliest(earliest(source, repair), sending))
     }
 }
 
@@ -413,7 +440,7 @@ fn changes(plan: &FlowPlan) -> VecDeque<(Instant, Change)> {
 
 /// A packet that has yet to leave, which is when it gets its transport-wide number.
 fn waiting(class: PacketClass, seq: u64, part: Option<FramePart>) -> MediaPacket {
-    MediaPacket { transport_seq: 0, seq, class, part }
+    MediaPacket { transport_seq: 0, seq, class, part, parity: None }
 }
 
 fn decide(estimator: &mut dyn Estimator) -> Decision {

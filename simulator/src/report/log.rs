@@ -185,7 +185,8 @@ mod tests {
     use crate::report::made_up;
 
     fn packet() -> Packet {
-        let media = MediaPacket { transport_seq: 9, seq: 7, class: PacketClass::Video, part: None };
+        let media =
+            MediaPacket { transport_seq: 9, seq: 7, class: PacketClass::Video, part: None, parity: None };
         Packet {
             number: 42,
             flow: FlowId(0),

@@ -14,6 +14,7 @@ mod list;
 mod output;
 mod play;
 mod progress;
+mod protected;
 mod replay;
 mod single;
 mod speed;
@@ -50,6 +51,8 @@ enum Command {
     Bench(bench::Options),
     /// Measures what repairs losses in time, and what it costs: `cargo xtask bench fec`.
     Fec(fec::Options),
+    /// Plays loss recovery and congestion control together: `cargo xtask bench fec --combined`.
+    Recovery(protected::Options),
     /// Measures how much faster than real time runs are.
     Speed(speed::Options),
 }
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Compare(options) => compare::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Fec(options) => fec::run(&options),
+        Command::Recovery(options) => protected::run(&options),
         Command::Speed(options) => speed::run(&options),
     };
     result.unwrap_or_else(|error| {

@@ -15,17 +15,17 @@ const OPEN_MAX: usize = 300;
 
 /// A complete picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Complete {
-    pub(super) frame: u64,
-    pub(super) key: bool,
-    pub(super) captured: Instant,
+pub(crate) struct Complete {
+    pub(crate) frame: u64,
+    pub(crate) key: bool,
+    pub(crate) captured: Instant,
     /// Whether a part of it came by repair.
-    pub(super) repaired: bool,
+    pub(crate) repaired: bool,
 }
 
 /// See the module's description.
 #[derive(Debug)]
-pub(super) struct Assembly {
+pub(crate) struct Assembly {
     /// The picture `first + index`; the first one is not complete.
     open: VecDeque<Open>,
     first: u64,
@@ -50,12 +50,12 @@ struct Open {
 }
 
 impl Assembly {
-    pub(super) fn new(patience: Duration) -> Self {
+    pub(crate) fn new(patience: Duration) -> Self {
         Self { open: VecDeque::new(), first: 0, patience, lost: VecDeque::new(), spare: Vec::new() }
     }
 
     /// A part came; the last one that was missing completes the picture.
-    pub(super) fn handle_part(&mut self, now: Instant, part: &FramePart, repaired: bool) -> Option<Complete> {
+    pub(crate) fn handle_part(&mut self, now: Instant, part: &FramePart, repaired: bool) -> Option<Complete> {
         let place = part.frame.checked_sub(self.first)? as usize;
         if place >= self.open.len() {
             self.begin(now, part.frame);
@@ -86,19 +86,19 @@ impl Assembly {
     }
 
     /// Time passed.
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
         while self.poll_timeout().is_some_and(|at| at <= now) {
             self.close_first();
         }
     }
 
     /// The next picture that was given up.
-    pub(super) fn poll_lost(&mut self) -> Option<u64> {
+    pub(crate) fn poll_lost(&mut self) -> Option<u64> {
         self.lost.pop_front()
     }
 
     /// When the oldest picture is given up; `None` while nothing later has come.
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.open.front()?.passed.map(|passed| passed + self.patience)
     }
 

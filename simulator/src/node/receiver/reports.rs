@@ -29,13 +29,13 @@ const OFFSET_MAX: u64 = 30 * 24 * 3_600 * 1_000_000_000; // nanoseconds
 
 /// A clock that nobody has set.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     offset: u64,
     drift: i64,
 }
 
 impl Clock {
-    pub(super) fn new(seed: &Seed) -> Self {
+    pub(crate) fn new(seed: &Seed) -> Self {
         let mut chance = seed.fork("clock").generator();
         let offset = chance.long_number() % OFFSET_MAX;
         let drift = i64::from(chance.number()) % (2 * DRIFT_MAX + 1) - DRIFT_MAX;
@@ -43,7 +43,7 @@ impl Clock {
     }
 
     /// What it shows at `now`.
-    pub(super) fn read(&self, now: Instant) -> Instant {
+    pub(crate) fn read(&self, now: Instant) -> Instant {
         let nanos = now.as_nanos();
         let drifted = i128::from(nanos) * i128::from(self.drift) / 1_000_000_000;
         Instant::from_nanos((self.offset + nanos).saturating_add_signed(drifted as i64))
@@ -52,7 +52,7 @@ impl Clock {
 
 /// See the module's description.
 #[derive(Debug)]
-pub(super) struct Reports {
+pub(crate) struct Reports {
     plan: FeedbackPlan,
     clock: Clock,
     /// How the packet `first + index` came, if it did; the last one did.
@@ -68,7 +68,7 @@ pub(super) struct Reports {
 }
 
 impl Reports {
-    pub(super) fn new(plan: FeedbackPlan, clock: Clock) -> Self {
+    pub(crate) fn new(plan: FeedbackPlan, clock: Clock) -> Self {
         Self {
             plan,
             clock,
@@ -82,7 +82,7 @@ impl Reports {
     }
 
     /// A packet came. Of duplicates the first counts, and every mark (RFC 8888 §3.1).
-    pub(super) fn handle_arrival(&mut self, now: Instant, seq: u64, ecn: Ecn) {
+    pub(crate) fn handle_arrival(&mut self, now: Instant, seq: u64, ecn: Ecn) {
         let arrival = Some((self.clock.read(now), ecn));
         if self.arrivals.is_empty() || seq >= self.end() + SPAN_MAX {
             self.arrivals.clear();
@@ -108,7 +108,7 @@ impl Reports {
     }
 
     /// Time passed: appends the report's packets to `out` if one is due, each a datagram of its own.
-    pub(super) fn handle_timeout(&mut self, now: Instant, out: &mut VecDeque<Vec<u8>>) {
+    pub(crate) fn handle_timeout(&mut self, now: Instant, out: &mut VecDeque<Vec<u8>>) {
         if self.due.is_none_or(|due| due > now) {
             return;
         }
@@ -119,7 +119,7 @@ impl Reports {
     }
 
     /// When the next report is due; `None` while nothing arrives.
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.due
     }
 

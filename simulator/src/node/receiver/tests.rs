@@ -27,7 +27,7 @@ fn setup(format: FeedbackFormat) -> ReceiverSetup {
 }
 
 fn media(transport_seq: u64, seq: u64, class: PacketClass, part: Option<FramePart>) -> MediaPacket {
-    MediaPacket { transport_seq, seq, class, part }
+    MediaPacket { transport_seq, seq, class, part, parity: None }
 }
 
 /// Pictures of two packets each 20 ms; the number of a packet is its transport sequence number too.

@@ -29,6 +29,11 @@ pub(super) struct Heard {
 }
 
 impl Reader {
+    /// The arrivals that the last datagram told of.
+    pub(super) fn arrivals(&self) -> impl Iterator<Item = Arrival> {
+        self.heard.arrivals.iter().copied()
+    }
+
     /// What a datagram says; nothing if it is no RTCP.
     pub(super) fn read(&mut self, datagram: &[u8]) -> &Heard {
         self.heard.arrivals.clear();

@@ -155,8 +155,8 @@ impl Record {
 }
 
 fn media(packet: &Packet) -> MediaPacket {
-    match packet.payload {
-        Payload::Media(media) => media,
+    match &packet.payload {
+        Payload::Media(media) => media.clone(),
         Payload::Filler | Payload::Datagram(_) | Payload::Message(_) => panic!("not media"),
     }
 }

@@ -4,6 +4,7 @@
 //! one run shows that run; a page about many has a table with the best marked, all scenarios at a glance, and how each
 //! metric spreads over the seeds.
 
+pub mod protected;
 pub mod recovery;
 mod style;
 mod tables;

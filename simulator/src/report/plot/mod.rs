@@ -6,6 +6,7 @@
 
 pub(super) mod overview;
 mod phases;
+pub(super) mod protected;
 pub(super) mod recovery;
 pub(super) mod run;
 pub(super) mod strip;
