@@ -32,16 +32,14 @@ pub enum Cause {
 impl Cause {
     /// The cause of losses on a path of a class, where nothing is known of the single loss.
     ///
-    /// Redundancy towards what drops by rate or by queue makes things worse; all other classes lose whatever is sent. As long
-    /// as nothing is known of a path, what it loses is most likely what was sent to find out its rate.
+    /// Redundancy towards what drops by rate or by queue makes things worse; all other classes lose whatever is sent.
     pub const fn on(class: PathClass) -> Self {
         match class {
+            PathClass::Shallow | PathClass::Policed | PathClass::Bloated | PathClass::Competed => {
+                Self::Congestion
+            }
             PathClass::Unknown
-            | PathClass::Shallow
-            | PathClass::Policed
-            | PathClass::Bloated
-            | PathClass::Competed => Self::Congestion,
-            PathClass::Clean
+            | PathClass::Clean
             | PathClass::Random
             | PathClass::Bursty
             | PathClass::WifiStalls
@@ -137,6 +135,8 @@ pub struct LossModel {
     forgot: Option<Instant>,
     /// The last packet that was not lost to congestion: when it left, and whether it was lost.
     last: Option<(Instant, bool)>,
+    /// When the last packet left that the path lost.
+    lost_at: Option<Instant>,
 }
 
 /// Windows forget once in so much time.
@@ -157,7 +157,7 @@ const SURPRISE: f64 = 2.0;
 
 impl Default for LossModel {
     fn default() -> Self {
-        Self { windows: KEPT.map(Counts::new), forgot: None, last: None }
+        Self { windows: KEPT.map(Counts::new), forgot: None, last: None, lost_at: None }
     }
 }
 
@@ -168,6 +168,11 @@ impl LossModel {
             self.handle_fate(fate);
         }
         self.settle();
+    }
+
+    /// When the last packet left that the path lost by itself; `None` before the first.
+    pub const fn lost_at(&self) -> Option<Instant> {
+        self.lost_at
     }
 
     /// What the leg loses, by all that feedback has told.
@@ -194,7 +199,10 @@ impl LossModel {
         self.forget(packet.sent);
         let is_lost = match packet.fate {
             Fate::Received => false,
-            Fate::Lost(Cause::Path) => true,
+            Fate::Lost(Cause::Path) => {
+                self.lost_at = Some(packet.sent);
+                true
+            }
             Fate::Lost(Cause::Congestion) => {
                 self.windows.iter_mut().for_each(Counts::add_congested);
                 self.last = None;

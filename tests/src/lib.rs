@@ -9,4 +9,5 @@ pub mod fuzz;
 pub mod media;
 pub mod relay;
 pub mod server;
+pub mod sound;
 pub mod xtask;

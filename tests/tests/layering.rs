@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Each crate's folder, its name in code, and the crates of ours that it may use (design.md §1).
-const CRATES: [(&str, &str, &[&str]); 9] = [
+const CRATES: [(&str, &str, &[&str]); 10] = [
     ("proto", "proto", &[]),
     ("cc", "cc", &["proto"]),
     ("fec", "fec", &["proto"]),
@@ -13,7 +13,8 @@ const CRATES: [(&str, &str, &[&str]); 9] = [
     ("simulator", "simulator", &["proto", "cc", "fec", "sfu", "googcc"]),
     ("simulator/emulator", "emulator", &["proto", "simulator"]),
     ("simulator/googcc", "googcc", &["proto"]),
-    ("tests", "lianmai_tests", &["proto", "cc", "fec", "sfu", "simulator", "emulator"]),
+    ("tests", "lianmai_tests", &["proto", "cc", "fec", "sfu", "simulator", "emulator", "libopus"]),
+    ("tests/libopus", "libopus", &[]),
 ];
 
 /// The crates that decide, and so have no clock, thread, socket or lock of their own.

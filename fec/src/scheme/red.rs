@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 
 use proto::codec::opus;
-use proto::rtp::red::{LENGTH_MAX, OFFSET_MAX, RedError, RedView, write};
+use proto::rtp::red::{BLOCK_HEADER_LEN, LENGTH_MAX, OFFSET_MAX, RedError, RedView, write};
 use proto::rtp::{PayloadType, SeqNo};
 
 /// Predecessors that a packet carries at most: at 20 ms, more would come too late to be played.
@@ -18,6 +18,10 @@ pub const DEPTH_MAX: usize = 3;
 
 /// A RED payload's length at most, in bytes: what is left of 1200 with headers, extensions and the cipher's tag.
 pub const SIZE_MAX: usize = 1100;
+
+/// Predecessors that are taken from a packet at most: browsers send one, nine if asked to (libwebrtc's field trial
+/// `WebRTC-Audio-Red-For-Opus`). One packet from outside must not become any number of them here.
+pub const DEPTH_TAKEN_MAX: usize = 9;
 
 /// Packets of which the decoder knows whether they came.
 const KNOWN: u16 = 64;
@@ -41,24 +45,43 @@ impl RedEncoder {
         Self { opus, recent: VecDeque::with_capacity(DEPTH_MAX) }
     }
 
-    /// Appends the RED payload of a packet with `depth` predecessors, at most [`DEPTH_MAX`].
+    /// How many predecessors a packet with a payload of `length` bytes has if it shall have `depth`.
     ///
-    /// With a depth of 0 it has none, and is one byte longer than Opus alone. Predecessors are those that went through
-    /// here, as far as they are within 341 ms, at most 1023 bytes long, and all together leave room in [`SIZE_MAX`]; the
-    /// earliest gives way first.
+    /// Predecessors are those that went through here, as far as they are within 341 ms, at most 1023 bytes long, and all
+    /// together leave room in [`SIZE_MAX`]; the earliest gives way first.
+    pub fn carried(&self, timestamp: u32, length: usize, depth: usize) -> usize {
+        let mut room = SIZE_MAX.saturating_sub(1 + length);
+        let fitting = self.recent.iter().rev().take(depth).take_while(|recent| {
+            let offset = timestamp.wrapping_sub(recent.timestamp);
+            let fits = (1..=OFFSET_MAX).contains(&offset) && recent.payload.len() <= LENGTH_MAX;
+            let left = room.checked_sub(BLOCK_HEADER_LEN + recent.payload.len()).filter(|_| fits);
+            room = left.unwrap_or(room);
+            left.is_some()
+        });
+        fitting.count()
+    }
+
+    /// Appends the RED payload of a packet with `depth` predecessors, or as many as [`Self::carried`] tells.
+    ///
+    /// With a depth of 0 it has none, and is one byte longer than Opus alone.
     pub fn encode(&mut self, timestamp: u32, payload: &[u8], depth: usize, out: &mut Vec<u8>) {
-        let offset = |recent: &Recent| timestamp.wrapping_sub(recent.timestamp);
-        let mut room = SIZE_MAX.saturating_sub(1 + payload.len());
-        let mut skipped = self.recent.len();
-        for recent in self.recent.iter().rev().take(depth) {
-            let fits = (1..=OFFSET_MAX).contains(&offset(recent)) && recent.payload.len() <= LENGTH_MAX;
-            let Some(left) = room.checked_sub(4 + recent.payload.len()).filter(|_| fits) else { break };
-            room = left;
-            skipped -= 1;
-        }
-        let blocks =
-            self.recent.iter().skip(skipped).map(|recent| (offset(recent), recent.payload.as_slice()));
+        let carried = self.carried(timestamp, payload.len(), depth);
+        let recent = self.recent.iter().skip(self.recent.len() - carried);
+        let blocks = recent.map(|recent| (timestamp.wrapping_sub(recent.timestamp), &recent.payload[..]));
         write(self.opus, blocks, payload, out);
+        self.note(timestamp, payload);
+    }
+
+    /// A packet leaves as Opus alone; later ones may carry it. What comes after its successors is not carried: blocks are
+    /// in order.
+    pub fn note(&mut self, timestamp: u32, payload: &[u8]) {
+        let behind = self.recent.back().map(|last| last.timestamp.wrapping_sub(timestamp));
+        if behind.is_some_and(|behind| behind <= OFFSET_MAX) {
+            return;
+        }
+        if behind.is_some_and(|behind| behind.cast_signed() > 0) {
+            self.reset(); // another clock
+        }
         let mut newest =
             if self.recent.len() == DEPTH_MAX { self.recent.pop_front() } else { None }.unwrap_or_default();
         newest.timestamp = timestamp;
@@ -82,6 +105,9 @@ pub enum Refusal {
     /// It carries something other than the codec that was agreed upon, such as RED again.
     #[error("{0:?} inside")]
     PayloadType(PayloadType),
+    /// It carries more than [`DEPTH_TAKEN_MAX`] predecessors.
+    #[error("{0} predecessors")]
+    TooDeep(usize),
 }
 
 /// What a [`RedDecoder`] did since it was made.
@@ -121,6 +147,18 @@ impl RedDecoder {
         Self { opus, newest: None, known: 0, stats: RedStats::default() }
     }
 
+    /// The same for a stream that was not RED so far: whatever came before this packet is not missing.
+    pub fn joining(opus: PayloadType, seq: SeqNo) -> Self {
+        Self { newest: Some(SeqNo(seq.0.wrapping_sub(1))), known: u64::MAX, ..Self::new(opus) }
+    }
+
+    /// Whether a packet is there already, by itself or out of a later one.
+    pub fn has(&self, seq: SeqNo) -> bool {
+        let behind = self.newest.map(|newest| newest.distance(seq));
+        let behind = behind.and_then(|behind| u16::try_from(behind).ok()).filter(|behind| *behind < KNOWN);
+        behind.is_some_and(|behind| self.known >> behind & 1 == 1)
+    }
+
     /// A packet of the stream that is not RED, or came by another way, is there.
     pub fn note(&mut self, seq: SeqNo) {
         match self.newest.map(|newest| seq.distance(newest)) {
@@ -151,7 +189,7 @@ impl RedDecoder {
         for (block, place) in view.blocks().zip(places.iter()) {
             let Some(place) = place else { continue };
             let earlier = SeqNo(seq.0.wrapping_sub(*place));
-            if self.has_or_is_old(earlier) {
+            if self.has(earlier) || self.is_old(earlier) {
                 continue;
             }
             self.note(earlier);
@@ -170,6 +208,10 @@ impl RedDecoder {
 
     fn checked<'a>(&self, payload: &'a [u8]) -> Result<RedView<'a>, Refusal> {
         let view = RedView::parse(payload)?;
+        let depth = view.blocks().count();
+        if depth > DEPTH_TAKEN_MAX {
+            return Err(Refusal::TooDeep(depth));
+        }
         let inside = view.blocks().map(|block| block.payload_type).chain([view.payload_type()]);
         match inside.into_iter().find(|&inside| inside != self.opus) {
             Some(other) => Err(Refusal::PayloadType(other)),
@@ -194,12 +236,8 @@ impl RedDecoder {
         places
     }
 
-    fn has_or_is_old(&self, seq: SeqNo) -> bool {
-        let behind = self.newest.map_or(0, |newest| newest.distance(seq));
-        match u16::try_from(behind) {
-            Ok(behind) if behind < KNOWN => self.known >> behind & 1 == 1,
-            Ok(_) | Err(_) => true,
-        }
+    fn is_old(&self, seq: SeqNo) -> bool {
+        self.newest.is_some_and(|newest| newest.distance(seq) >= KNOWN as i16)
     }
 }
 
@@ -281,6 +319,43 @@ mod tests {
     }
 
     #[test]
+    fn packets_that_went_alone_are_carried_and_late_ones_are_not() {
+        let mut encoder = RedEncoder::new(OPUS);
+        let payloads: Vec<_> = (0..8).map(|number| speech(number, 30)).collect();
+        for (name, number, depth, carried) in [
+            ("nothing before it", 0_u16, 2, &[][..]),
+            ("alone", 2, 0, &[]),
+            ("late", 1, 2, &[]),
+            ("after a late one", 3, 3, &[0, 2]),
+            ("one", 4, 1, &[3]),
+        ] {
+            let (timestamp, payload) = (u32::from(number) * FRAME, &payloads[usize::from(number)]);
+            if depth == 0 {
+                encoder.note(timestamp, payload);
+                continue;
+            }
+            assert_eq!(encoder.carried(timestamp, payload.len(), depth), carried.len(), "{name}");
+            let mut red = Vec::new();
+            encoder.encode(timestamp, payload, depth, &mut red);
+            let found: Vec<_> = RedView::parse(&red).unwrap().blocks().map(|block| block.payload).collect();
+            let expected: Vec<_> = carried.iter().map(|&number: &usize| &payloads[number][..]).collect();
+            assert_eq!(found, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_becomes_red_misses_nothing_from_before() {
+        let reds = reds(2, &(0..9).map(|number| speech(number, 30)).collect::<Vec<_>>());
+        let mut decoder = RedDecoder::joining(OPUS, SeqNo(4));
+        assert!(decoder.has(SeqNo(3)) && !decoder.has(SeqNo(4)));
+        assert_eq!(taken(&mut decoder, 4, &reds[4]).len(), 1);
+        assert_eq!(taken(&mut decoder, 6, &reds[6]).len(), 2, "but what is lost from then on");
+        for (seq, has) in [(3, true), (4, true), (5, true), (6, true), (7, false), (60_000, false)] {
+            assert_eq!(decoder.has(SeqNo(seq)), has, "{seq}");
+        }
+    }
+
+    #[test]
     fn only_what_is_missing_is_taken_out_and_only_once() {
         let payloads: Vec<_> = (0..9).map(|number| speech(number, 30)).collect();
         let reds = reds(2, &payloads);
@@ -323,16 +398,19 @@ mod tests {
         let mut decoder = RedDecoder::new(OPUS);
         let mut nested = Vec::new();
         write(PayloadType(63), [(960, &[1][..])].into_iter(), &[1], &mut nested);
+        let mut deep = Vec::new();
+        write(OPUS, [(960, &[][..]); 10].into_iter(), &[1], &mut deep);
         let truncated = RedError::Truncated { needed: 1, available: 0 };
         for (red, refusal) in [
             (&[][..], Refusal::Red(truncated)),
             (&nested, Refusal::PayloadType(PayloadType(63))),
             (&[0], Refusal::PayloadType(PayloadType(0))),
+            (&deep, Refusal::TooDeep(10)),
         ] {
             let found = decoder.decode(SeqNo(7), 0, red, |_| panic!("nothing comes out of it"));
             assert_eq!(found, Err(refusal));
         }
-        assert_eq!(decoder.stats().refused, 3);
+        assert_eq!(decoder.stats().refused, 4);
     }
 
     proptest! {

@@ -14,8 +14,8 @@ pub const LENGTH_MAX: usize = 0x3ff;
 /// The earliest earlier payload, in units of the codec's clock: fourteen bits, 341 ms at 48 kHz.
 pub const OFFSET_MAX: u32 = 0x3fff;
 
-/// Bytes before each earlier payload's data.
-const BLOCK_HEADER_LEN: usize = 4;
+/// Bytes that each earlier payload takes beside its own, in the packet's header.
+pub const BLOCK_HEADER_LEN: usize = 4;
 
 /// Why a payload is not RED.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -36,8 +36,8 @@ impl SectionCodec {
     /// decodes this understands, without touching the payload.
     ///
     /// H.264 must have the same packetization mode and the same family of profiles; all forms of baseline are one
-    /// family, for browsers offer and send just its constrained form. RED must list the same payload types, because
-    /// its packets name them (RFC 2198 §3).
+    /// family, for browsers offer and send just its constrained form. RED is never sent as RED: its packets name payload
+    /// types, so what is in them goes on alone.
     pub fn matches(&self, other: &Self) -> bool {
         let (Some(codec), Some(other_codec)) = (self.codec, other.codec) else { return false };
         if codec != other_codec {
@@ -45,7 +45,7 @@ impl SectionCodec {
         }
         match codec {
             Codec::Opus | Codec::Vp8 => true,
-            Codec::Red => self.fmtp.text() == other.fmtp.text(),
+            Codec::Red => false,
             Codec::Vp9 => self.profile("profile-id") == other.profile("profile-id"),
             Codec::Av1 => self.profile("profile") == other.profile("profile"),
             Codec::H264 => {
@@ -66,6 +66,15 @@ impl SectionCodec {
             }
             None => false,
         }
+    }
+
+    /// The payload type of all that is in packets of this RED, as in `111/111` (RFC 2198 §5); `None` if it is not RED,
+    /// or around several.
+    pub fn red_inside(&self) -> Option<PayloadType> {
+        let mut numbers =
+            self.fmtp.text().split('/').map(|number| number.trim().parse().map(PayloadType).ok());
+        let first = numbers.next()??;
+        (self.codec == Some(Codec::Red) && numbers.all(|number| number == Some(first))).then_some(first)
     }
 
     /// A payload type of which nothing is known yet.
@@ -194,8 +203,7 @@ mod tests {
             ("VP9 of another profile", Codec::Vp9, "profile-id=0".into(), "profile-id=2".into(), false),
             ("AV1 of another level", Codec::Av1, "level-idx=5;profile=0".into(), "level-idx=8".into(), true),
             ("AV1 of another profile", Codec::Av1, "profile=1".into(), "profile=0".into(), false),
-            ("RED around the same numbers", Codec::Red, "111/111".into(), "111/111".into(), true),
-            ("RED around others", Codec::Red, "111/111".into(), "109/109".into(), false),
+            ("RED, of which the inside is sent", Codec::Red, "111/111".into(), "111/111".into(), false),
             ("both baselines", Codec::H264, h264(1, "42001f"), h264(1, "42e01f"), true),
             ("another level", Codec::H264, h264(1, "42e01f"), h264(1, "42E034"), true),
             ("another packetization", Codec::H264, h264(1, "42e01f"), h264(0, "42e01f"), false),
@@ -214,6 +222,22 @@ mod tests {
         assert!(!codec(Codec::Vp8, "").matches(&codec(Codec::Vp9, "")));
         let unknown = SectionCodec::unknown(PayloadType(96));
         assert!(!unknown.matches(&unknown), "what we do not know we do not forward");
+    }
+
+    #[test]
+    fn red_is_around_one_payload_type_or_none() {
+        for (kind, fmtp, inside) in [
+            (Codec::Red, "111/111", Some(111)),
+            (Codec::Red, "111", Some(111)),
+            (Codec::Red, "96/96/96", Some(96)),
+            (Codec::Red, "111/112", None),
+            (Codec::Red, "111/", None),
+            (Codec::Red, "", None),
+            (Codec::Red, "300/300", None),
+            (Codec::Opus, "111/111", None),
+        ] {
+            assert_eq!(codec(kind, fmtp).red_inside(), inside.map(PayloadType), "{kind:?} {fmtp}");
+        }
     }
 
     #[test]

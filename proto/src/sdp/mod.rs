@@ -159,12 +159,10 @@ impl Section {
         self.receivable_codecs()
     }
 
-    /// Whether every block that RED announces, as in `111/111`, is Opus (RFC 2198 §5).
+    /// Whether all that is in RED is Opus of this section.
     fn is_red_around_opus(&self, red: &SectionCodec) -> bool {
-        red.fmtp.text().split('/').all(|number| {
-            let inner = number.parse().ok().and_then(|number| self.codec(PayloadType(number)));
-            inner.is_some_and(|codec| codec.codec == Some(Codec::Opus))
-        })
+        let inside = red.red_inside().and_then(|inside| self.codec(inside));
+        inside.is_some_and(|codec| codec.codec == Some(Codec::Opus))
     }
 
     /// What a payload type stands for; `None` if it is retransmission or not listed.

@@ -28,7 +28,7 @@ use super::clock::PublisherClock;
 use super::downlink::Downlink;
 use super::packet::{SourcePacket, StreamId};
 use super::rtp_recv::{Arrival, RecvDrop, RtpRecvPipeline, StreamOrigin, Way};
-use super::rtp_send::{Leg, RtpSendPipeline, Tables};
+use super::rtp_send::{Leg, RepeatedAudio, RtpSendPipeline, Tables};
 use outgoing::{Outgoing, Queued};
 
 /// The least time between two streams of the same layer: an encoder that begins anew takes longer, and each beginning
@@ -195,11 +195,12 @@ impl ConnectionPipeline {
         let way = stream.way_of(view.ssrc());
         let arrival = Arrival { view, bytes, codecs: &codecs, extensions: &self.extensions };
         let packet = match way {
-            Way::Itself => Some(stream.handle_packet(now, &arrival)?),
-            Way::Retransmission => Some(stream.handle_retransmission(now, &arrival)?),
-            Way::Repair => stream.handle_repair(now, &arrival).map(|()| None)?,
+            Way::Itself => stream.handle_packet(now, &arrival).map(Some),
+            Way::Retransmission => stream.handle_retransmission(now, &arrival).map(Some),
+            Way::Repair => stream.handle_repair(now, &arrival).map(|()| None),
         };
         self.restoring = stream.is_repaired().then_some(id);
+        let packet = packet?;
         self.report_at.get_or_insert(now + FIRST_REPORT_AFTER);
         Ok(packet.map(|packet| Received { section, stream: id, is_new_stream, way, packet }))
     }
@@ -246,7 +247,18 @@ impl ConnectionPipeline {
         let leg = Leg { losses: &losses, round_trip, report, lost };
         for slot in &mut self.slots {
             slot.repair_mut().handle_feedback(now, &leg, tables);
+            if let Some(redundant_audio) = slot.redundant_audio_mut() {
+                redundant_audio.handle_feedback(now, &self.losses, round_trip);
+            }
         }
+    }
+
+    /// What was sent since the last call of sound with what came before it.
+    pub fn take_repeated(&mut self) -> RepeatedAudio {
+        let mut repeated = RepeatedAudio::default();
+        let sounds = self.slots.iter_mut().filter_map(RtpSendPipeline::redundant_audio_mut);
+        sounds.for_each(|redundant_audio| repeated += redundant_audio.take_sent());
+        repeated
     }
 
     /// How many retransmissions repair packets have spared since the last call.

@@ -1,10 +1,11 @@
 //! `RtpRecvPipeline`: one stream of a publisher, from decrypted packets to source packets in the router's hands.
 //!
 //! In: RTP packets of the stream, of its retransmissions and of its repair packets, sender reports. Out:
-//! [`SourcePacket`]s, NACKs, key-frame requests, reception reports. Order on the way: extend the sequence number, undo RTX
-//! and repair, note holes, keep for retransmission. Time: `now`, monotonic; `wall`, the server's wall clock at `now`.
+//! [`SourcePacket`]s, NACKs, key-frame requests, reception reports. Order on the way: extend the sequence number, undo RTX,
+//! RED and repair, note holes, keep for retransmission. Time: `now`, monotonic; `wall`, the server's wall clock at `now`.
 
 mod forward_repair;
+mod redundant_audio;
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -29,6 +30,7 @@ use super::meter::RateMeter;
 use super::packet::{SourceHeader, SourcePacket, StreamId};
 use super::reception::Reception;
 use forward_repair::RepairReceiver;
+use redundant_audio::RedundantAudio;
 
 /// A stream without a picture for four times its usual interval is not being sent: its publisher's bandwidth or a mute
 /// stopped it. At least `IDLE_MIN`, which an encoder that hesitates may take, at most `IDLE_MAX`.
@@ -84,6 +86,9 @@ pub enum RecvDrop {
     /// A retransmission without a payload: the publisher probes for bandwidth.
     #[error("padding alone")]
     Padding,
+    /// Redundant audio that is not as its negotiation or RFC 2198 has it.
+    #[error("malformed redundancy")]
+    Redundancy,
     /// A retransmission of what its payload type does not say, a retransmission's included.
     #[error("payload type {0} retransmits nothing that was negotiated")]
     UnknownRetransmission(u8),
@@ -105,7 +110,7 @@ pub enum Way {
     Itself,
     /// In a stream of retransmissions (RFC 4588).
     Retransmission,
-    /// In a stream of repair packets, or restored from them.
+    /// In a stream of repair packets, or restored from them or from redundancy.
     Repair,
 }
 
@@ -126,6 +131,7 @@ pub struct RtpRecvPipeline {
     now: Instant,
     repair_time: RepairTime,
     cache: PacketCache<SourcePacket>,
+    redundant_audio: RedundantAudio,
     reception: Reception,
     /// None for sound, and where PLI was not negotiated.
     key_frames: Option<KeyFrameRequester>,
@@ -162,6 +168,7 @@ impl RtpRecvPipeline {
             now,
             repair_time: RepairTime::default(),
             cache: PacketCache::default(),
+            redundant_audio: RedundantAudio::default(),
             key_frames: codec.pli.then(KeyFrameRequester::default),
             clock: RtpClock { at: wall, rtp, rate: codec.clock_rate },
             size: None,
@@ -176,9 +183,13 @@ impl RtpRecvPipeline {
 
     /// A packet of the stream itself.
     pub fn handle_packet(&mut self, now: Instant, arrival: &Arrival<'_>) -> Result<SourcePacket, RecvDrop> {
-        let packet = self.source_packet(now, arrival)?;
         let view = &arrival.view;
+        if let Some(red) = arrival.red() {
+            return self.handle_red(now, arrival, red);
+        }
+        let packet = self.source_packet(now, arrival)?;
         self.reception.handle_packet(now, view.seq(), view.timestamp(), self.clock.rate);
+        self.redundant_audio.handle_plain(view.seq())?;
         let packet = self.accept(now, packet, Way::Itself)?;
         if let Some(repair) = &mut self.repair {
             repair.handle_media(arrival.bytes);
@@ -215,7 +226,7 @@ impl RtpRecvPipeline {
         repair.handle_repair(now, self.origin.ssrc, arrival.extensions, payload).map_err(RecvDrop::Repair)
     }
 
-    /// A packet that was missing and is restored from repair packets; poll until `None` after each packet of the stream
+    /// A packet that was missing and is restored from repair packets or redundancy; poll until `None` after each packet of the stream
     /// and of its repair packets.
     pub fn poll_restored(
         &mut self,
@@ -223,6 +234,9 @@ impl RtpRecvPipeline {
         codecs: &[SectionCodec],
         extensions: &ExtensionMap,
     ) -> Option<Result<SourcePacket, RecvDrop>> {
+        if let Some(packet) = self.redundant_audio.poll_restored() {
+            return Some(Ok(packet));
+        }
         loop {
             let bytes = self.repair.as_mut()?.poll_restored()?;
             let Ok(view) = RtpView::parse(&bytes) else { continue }; // the decoder has seen to it
@@ -387,9 +401,9 @@ impl RtpRecvPipeline {
         self.nack.is_some()
     }
 
-    /// Whether repair packets come for it.
+    /// Whether repair packets come for it, or redundancy has restored something.
     pub fn is_repaired(&self) -> bool {
-        self.repair.as_ref().is_some_and(RepairReceiver::is_awake)
+        self.repair.as_ref().is_some_and(RepairReceiver::is_awake) || self.redundant_audio.has_restored()
     }
 
     /// Its clock, as well as it is known.

@@ -10,6 +10,7 @@
 mod forward_repair;
 mod patience;
 mod pending;
+mod redundant_audio;
 mod repair;
 
 use core::time::Duration;
@@ -26,7 +27,8 @@ use proto::seed::Chance;
 use proto::time::{Instant, NtpTime, earliest};
 
 pub use forward_repair::Covered;
-pub use pending::{Admitted, Pending, Written};
+pub use pending::{Admitted, Pending, SendStats, Written};
+pub use redundant_audio::{RedundantAudio, RepeatedAudio};
 pub use repair::{Leg, Repair, Tables};
 
 use super::downlink::WAIT_MAX;
@@ -34,6 +36,7 @@ use super::packet::{SourcePacket, StreamId};
 use super::rewriter::{Rewriter, Traced};
 use super::selector::{Admission, First, Selector};
 use pending::{PayloadMapping, What};
+use redundant_audio::Predecessors;
 use repair::Answer;
 
 /// The round trip assumed before the subscriber's first report.
@@ -47,15 +50,6 @@ const LATE_MAX: usize = 32;
 
 /// The most bytes of padding in one packet: their count takes one byte (RFC 3550 §5.1).
 pub const PADDING_MAX: usize = 255;
-
-/// Numbers for reports.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SendStats {
-    /// Packets sent, without retransmissions.
-    pub packets: u32,
-    /// Payload bytes sent, without retransmissions.
-    pub octets: u32,
-}
 
 /// One slot of a subscriber; see the module's description.
 #[derive(Debug)]
@@ -82,6 +76,7 @@ pub struct RtpSendPipeline {
     repair: Repair,
     /// The answer that was polled last: how it is to be given.
     planned: Option<(SeqNo, Answer)>,
+    redundant_audio: Option<Box<RedundantAudio>>,
     stats: SendStats,
 }
 
@@ -108,6 +103,7 @@ impl RtpSendPipeline {
             has_asked_playout: false,
             repair: Repair::new(Scene::default()),
             planned: None,
+            redundant_audio: None,
             stats: SendStats::default(),
         }
     }
@@ -202,7 +198,8 @@ impl RtpSendPipeline {
         } else {
             PacketClass::Video
         };
-        let what = What::Media { stream, admission, mapping, packet: packet.clone() };
+        let predecessors = self.plan_predecessors(packet);
+        let what = What::Media { stream, admission, mapping, packet: packet.clone(), predecessors };
         Admitted::Yes(Pending { class, what })
     }
 
@@ -222,9 +219,9 @@ impl RtpSendPipeline {
         out: &mut Vec<u8>,
     ) -> Written {
         match &pending.what {
-            What::Media { stream, admission, mapping, packet } => {
+            What::Media { stream, admission, mapping, packet, predecessors } => {
                 let to = (*stream, *admission, mapping.out);
-                let written = self.write_media(wall, to, packet, transport, out);
+                let written = self.write_media(wall, to, (packet, *predecessors), transport, out);
                 if let Written::Media(seq) | Written::Switched(seq, _) = written {
                     self.note_media(now, packet, seq, out);
                 }
@@ -409,7 +406,7 @@ impl RtpSendPipeline {
         &mut self,
         wall: NtpTime,
         (stream, admission, payload_type): (StreamId, Admission, PayloadType),
-        packet: &SourcePacket,
+        (packet, predecessors): (&SourcePacket, Predecessors),
         transport: Option<SeqNo>,
         out: &mut Vec<u8>,
     ) -> Written {
@@ -424,15 +421,16 @@ impl RtpSendPipeline {
         }
         let Some(place) = self.rewriter.place(wall, packet) else { return Written::Nothing };
         self.has_asked_playout |= self.playout_least(packet) > Duration::ZERO;
+        let carrying = self.carry((payload_type, place.timestamp), packet, predecessors);
         let header = RtpHeader {
-            payload_type,
+            payload_type: carrying.map_or(payload_type, |carrying| carrying.payload_type),
             marker: packet.marker,
             seq: place.seq,
             timestamp: place.timestamp,
             ssrc: self.ssrc,
         };
         self.write_header(&header, packet, transport, out);
-        self.rewriter.rewrite(place, packet, out);
+        self.write_payload(carrying, place, packet, out);
         match admission {
             Admission::Switch => Written::Switched(place.seq, stream),
             Admission::Forward | Admission::Drop => Written::Media(place.seq),

@@ -15,6 +15,7 @@ use crate::control::demand::Range;
 use crate::control::selection::{View, choose_layer};
 use crate::transport::downlink::{Controller, Downlink, IP_UDP_HEADERS, WAIT_MAX, WAIT_MAX_LEAVING};
 use crate::transport::packet::StreamId;
+use crate::transport::rtp_send::RedundantAudio;
 use crate::transport::selector::First;
 
 /// Layers are chosen anew no more often than this, unless the rate has fallen far.
@@ -127,6 +128,8 @@ impl Worker {
             if choice.kind == Kind::Audio {
                 let target = choose_layer(choice.view, &choice.layers).map(|index| choice.streams[index]);
                 fixed += choice.rates.first().copied().flatten().unwrap_or_default();
+                let repeated = self.clients[key.0].pipeline.slots()[slot].redundant_audio();
+                fixed += repeated.map_or(Bitrate::ZERO, RedundantAudio::rate);
                 self.set_target(key, slot, target, target);
                 continue;
             }

@@ -66,10 +66,21 @@ impl Worker {
         let received = client.pipeline.handle_rtp(now, wall, bytes).map_err(rtp_drop);
         let stream = received.as_ref().ok().and_then(Option::as_ref).map(|received| received.stream);
         self.ask_for_lost(now, key, stream);
-        match received? {
-            Some(received) => self.handle_received(now, key, &received),
-            None => self.stats.fec_received += 1,
+        let is_sound = matches!(&received, Ok(Some(received)) if received.packet.is_sound());
+        if is_sound {
+            self.handle_restored(now, key); // what a packet of sound repeats was before it
         }
+        match &received {
+            Ok(Some(received)) => self.handle_received(now, key, received),
+            Ok(None) => self.stats.fec_received += 1,
+            Err(_) => {}
+        }
+        self.handle_restored(now, key);
+        received.map(drop)
+    }
+
+    /// The packets that a publisher's last one has restored.
+    fn handle_restored(&mut self, now: Instant, key: ClientKey) {
         while let Some(restored) = self.clients[key.0].pipeline.poll_restored(now) {
             match restored {
                 Ok(restored) => {
@@ -79,7 +90,6 @@ impl Worker {
                 Err(_) => self.stats.count_drop(DropReason::FecRefused),
             }
         }
-        Ok(())
     }
 
     /// Asks a publisher for what a packet of `stream` showed to be missing, or sees to it that it is done in time.
@@ -125,6 +135,7 @@ impl Worker {
         }
         self.clients[key.0].pipeline.plan_repair(now, &mut self.plans);
         self.stats.answers_spared += self.clients[key.0].pipeline.take_spared();
+        self.stats.repeated_audio += self.clients[key.0].pipeline.take_repeated();
         self.answer_nacks(now, key);
         let at = self.clients[key.0].pipeline.poll_timeout();
         self.wake_at(now, key, at);
@@ -432,6 +443,7 @@ fn rtp_drop(error: RtpDrop) -> DropReason {
         RtpDrop::Refused(RecvDrop::UnknownPayloadType(_)) => DropReason::UnknownPayloadType,
         RtpDrop::Refused(RecvDrop::Duplicate) => DropReason::Duplicate,
         RtpDrop::Refused(RecvDrop::Padding) => DropReason::Padding,
+        RtpDrop::Refused(RecvDrop::Redundancy) => DropReason::MalformedRedundancy,
         RtpDrop::Refused(
             RecvDrop::UnknownRetransmission(_)
             | RecvDrop::ShortRetransmission

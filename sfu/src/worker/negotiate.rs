@@ -244,9 +244,10 @@ impl Worker {
                 client.slots.push((section.mid.clone(), None));
                 client.pipeline.add_slot(RtpSendPipeline::new(codecs, extensions, &mut self.chance));
             }
-            let flexfec = section.flexfec.filter(|_| self.config.downlink.forward_repair);
-            let scene = self.config.downlink.scene;
-            client.pipeline.slots_mut()[number].protect(scene, flexfec, &mut self.chance);
+            let (slot, downlink) = (&mut client.pipeline.slots_mut()[number], &self.config.downlink);
+            let flexfec = section.flexfec.filter(|_| downlink.forward_repair);
+            slot.protect(downlink.scene, flexfec, &mut self.chance);
+            slot.repeat_sound(downlink.forward_repair.then_some(downlink.scene));
         }
         self.prepare_downlink(key);
     }

@@ -5,6 +5,8 @@ use core::time::Duration;
 use proto::path_class::PathClass;
 use proto::units::Bitrate;
 
+use crate::transport::rtp_send::RepeatedAudio;
+
 /// Why a datagram or packet went no further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DropReason {
@@ -36,6 +38,8 @@ pub enum DropReason {
     Duplicate,
     /// A retransmission without payload: a probe for bandwidth, which has done its work.
     Padding,
+    /// Redundant audio (RFC 2198) whose lengths, offsets, depth or payload types lie.
+    MalformedRedundancy,
     /// A retransmission of nothing that can be: of a payload type that was not negotiated for one, of a number far
     /// ahead, or without a number.
     RtxRefused,
@@ -45,7 +49,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::UnknownProtocol,
         Self::StunMalformed,
         Self::StunUnknownUser,
@@ -60,6 +64,7 @@ impl DropReason {
         Self::UnknownPayloadType,
         Self::Duplicate,
         Self::Padding,
+        Self::MalformedRedundancy,
         Self::RtxRefused,
         Self::FecRefused,
     ];
@@ -81,6 +86,7 @@ impl DropReason {
             Self::UnknownPayloadType => "unknown_payload_type",
             Self::Duplicate => "duplicate",
             Self::Padding => "padding",
+            Self::MalformedRedundancy => "malformed_redundancy",
             Self::RtxRefused => "rtx_refused",
             Self::FecRefused => "fec_refused",
         }
@@ -108,7 +114,7 @@ pub struct Stats {
     pub recovered: u64,
     /// Publishers' repair packets, the refused left out.
     pub fec_received: u64,
-    /// Publishers' packets that those restored.
+    /// Publishers' packets that those restored, or redundancy.
     pub fec_recovered: u64,
     /// Pictures that subscribers' paths did not carry, and that were given up before they were sent.
     pub given_up: u64,
@@ -120,6 +126,8 @@ pub struct Stats {
     pub parity_bytes: u64,
     /// Retransmissions that subscribers asked for and repair packets spared.
     pub answers_spared: u64,
+    /// Packets of sound sent to subscribers together with the last ones before them (RED).
+    pub repeated_audio: RepeatedAudio,
     /// Probes of subscribers' paths.
     pub probes: u64,
     /// Times that a subscriber was switched to another stream of a track.
@@ -249,7 +257,7 @@ impl Stats {
             ("lianmai_fec_received_total", "Publishers' repair packets.", self.fec_received),
             (
                 "lianmai_fec_recovered_total",
-                "Publishers' RTP packets that were lost and came by repair packets.",
+                "Publishers' RTP packets that were lost and came by repair packets or redundancy.",
                 self.fec_recovered,
             ),
             (
@@ -284,6 +292,12 @@ impl Stats {
                 "Retransmissions that subscribers asked for and repair packets spared.",
                 self.answers_spared,
             ),
+            (
+                "lianmai_red_packets_total",
+                "RTP packets of sound sent to subscribers together with the last ones before them.",
+                self.repeated_audio.packets,
+            ),
+            ("lianmai_red_bytes_total", "What that added to them, in bytes.", self.repeated_audio.bytes),
             ("lianmai_downlink_probes_total", "Probes of subscribers' paths.", self.probes),
             (
                 "lianmai_layer_switches_total",

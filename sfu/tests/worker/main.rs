@@ -21,6 +21,7 @@ mod repairer;
 mod sender;
 mod sessions;
 mod slots;
+mod sound;
 mod stamp;
 mod transport;
 mod uplink_repair;

@@ -53,10 +53,24 @@ pub(crate) enum Tells {
     Nothing,
 }
 
+/// What a client sends and takes as sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sound {
+    /// Opus alone.
+    Opus,
+    /// Sends Opus, takes RED as well.
+    TakesRed,
+    /// Sends RED with two predecessors a packet, and takes it.
+    SendsRed,
+}
+
 /// The payload types and header extension numbers of one client; they differ from client to client, as browsers' do.
 #[derive(Debug, Clone)]
 pub(crate) struct Dialect {
     pub(crate) opus: PayloadType,
+    /// Around that, for who negotiates it.
+    pub(crate) red: PayloadType,
+    pub(crate) sound: Sound,
     pub(crate) vp8: PayloadType,
     pub(crate) vp8_rtx: PayloadType,
     pub(crate) flexfec: PayloadType,
@@ -65,7 +79,7 @@ pub(crate) struct Dialect {
 
 impl Dialect {
     /// One of two.
-    pub(crate) fn new(number: usize) -> Self {
+    pub(crate) fn new(number: usize, sound: Sound) -> Self {
         let (base, first): (u8, u8) = if number.is_multiple_of(2) { (96, 1) } else { (120, 4) };
         let mut extensions = ExtensionMap::default();
         let all = [
@@ -79,12 +93,17 @@ impl Dialect {
             extensions.set(extension, ExtensionId(first + index as u8));
         }
         let pt = |offset: u8| PayloadType(base + offset);
-        Self {
-            opus: PayloadType(111 - number as u8 % 2),
-            vp8: pt(0),
-            vp8_rtx: pt(1),
-            flexfec: pt(4),
-            extensions,
+        let opus = PayloadType(111 - number as u8 % 2);
+        let red = PayloadType(63 - number as u8 % 2);
+        Self { opus, red, sound, vp8: pt(0), vp8_rtx: pt(1), flexfec: pt(4), extensions }
+    }
+
+    /// The payload types of sound, the preferred one first.
+    fn sounds(&self) -> String {
+        match self.sound {
+            Sound::Opus => self.opus.0.to_string(),
+            Sound::TakesRed => format!("{} {}", self.opus.0, self.red.0),
+            Sound::SendsRed => format!("{} {}", self.red.0, self.opus.0),
         }
     }
 
@@ -111,6 +130,10 @@ impl Dialect {
                 "a=rtpmap:{opus} opus/48000/2\r\n{}a=fmtp:{opus} minptime=10;useinbandfec=1\r\n",
                 told(opus)
             );
+            if self.sound != Sound::Opus {
+                let red = self.red.0;
+                let _ = write!(text, "a=rtpmap:{red} red/48000/2\r\na=fmtp:{red} {opus}/{opus}\r\n");
+            }
             return;
         }
         text.push_str(&extension(Extension::Rid));
@@ -166,7 +189,7 @@ pub(crate) fn write(sections: &[Use], dialect: &Dialect, transport: &TransportOf
             Use::Send(_) | Use::Simulcast(_) | Use::Nothing(_) => Tells::Arrivals,
         };
         let (kind, formats) = match section.kind() {
-            Kind::Audio => ("audio", dialect.opus.0.to_string()),
+            Kind::Audio => ("audio", dialect.sounds()),
             Kind::Video => {
                 let vp8 = dialect.vp8.0;
                 let repair =

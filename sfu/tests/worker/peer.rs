@@ -16,7 +16,7 @@ use proto::signal::{
 };
 use proto::time::{Instant, NtpTime, earliest};
 
-use super::offer::{self, Answered, Dialect, Tells, Use};
+use super::offer::{self, Answered, Dialect, Sound, Tells, Use};
 use super::receiver::{Receiver, Slot};
 use super::sender::{Leaving, Sender};
 use super::transport::{Packet, Transport};
@@ -32,6 +32,7 @@ pub(crate) struct Plan {
     pub(crate) slots: usize,
     pub(crate) tells: Tells,
     pub(crate) heeds: Heeds,
+    pub(crate) sound: Sound,
 }
 
 /// What a client does when it is told how much its layers shall take.
@@ -61,6 +62,7 @@ impl Plan {
         slots: 4,
         tells: Tells::Arrivals,
         heeds: Heeds::Nothing,
+        sound: Sound::Opus,
     };
     /// Only looks and listens.
     pub(crate) const VIEWER: Self = Self {
@@ -69,6 +71,7 @@ impl Plan {
         slots: 4,
         tells: Tells::Arrivals,
         heeds: Heeds::Nothing,
+        sound: Sound::Opus,
     };
 
     fn sections(self) -> Vec<Use> {
@@ -135,7 +138,7 @@ impl Peer {
         (seed, epoch, server_wall_start): (&Seed, std::time::Instant, NtpTime),
     ) -> Self {
         let chance = |name: &str| seed.fork(&format!("peer {number} {name}")).generator();
-        let dialect = Dialect::new(number);
+        let dialect = Dialect::new(number, plan.sound);
         let mut own = chance("own");
         // Its clock is some minutes off the server's.
         let off = i64::from(own.number() % 600_000) * 1_000_000 - 300_000_000_000;
@@ -150,7 +153,7 @@ impl Peer {
             heeds: plan.heeds,
             transport: Transport::new(now, epoch, chance("transport")),
             sender: Sender::new(number as u16, dialect.clone(), wall_start, chance("sender")),
-            receiver: Receiver::new(own_ssrc, dialect.extensions.id(Extension::TransportSequence)),
+            receiver: Receiver::new(own_ssrc, &dialect),
             dialect,
             knows: Knowledge::default(),
             answered: Answered::default(),

@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fec::scheme::flexfec::FlexFecDecoder;
+use fec::scheme::red::{RedDecoder, Taken};
 use proto::ids::Mid;
 use proto::rtcp::{ReceiverReport, ReportBlock, Rtcp};
-use proto::rtp::{ExtensionId, MutableExtension, RtpView, SeqNo, SeqUnwrapper, Ssrc, rtx};
+use proto::rtp::extension::Extension;
+use proto::rtp::{ExtensionId, MutableExtension, PayloadType, RtpView, SeqNo, SeqUnwrapper, Ssrc, rtx};
 use proto::signal::Kind;
 use proto::time::{Instant, NtpTime, earliest};
 use sfu::transport::arrivals::ArrivalLog;
 
-use super::offer::Answered;
+use super::offer::{Answered, Dialect, Sound};
 use super::stamp::{PictureIds, Stamp, read};
 
 const FRAME_INTERVAL: Duration = Duration::from_millis(40); // the sender's
@@ -34,6 +36,7 @@ pub(crate) struct Seen {
     pub(crate) marker: bool,
     pub(crate) stamp: Stamp,
     pub(crate) ids: Option<PictureIds>,
+    /// By a retransmission, or by redundancy.
     pub(crate) by_rtx: bool,
     /// Whether repair packets restored it.
     pub(crate) by_repair: bool,
@@ -69,6 +72,7 @@ pub(crate) struct Slot {
     /// The lost packets asked for.
     pub(crate) nacked: Vec<u64>,
     pub(crate) reports: Vec<(Instant, NtpTime, u32)>,
+    red: Option<RedDecoder>,
     unwrapper: SeqUnwrapper,
     highest: Option<u64>,
     holes: BTreeMap<u64, (Instant, u32)>,
@@ -86,6 +90,8 @@ pub(crate) struct Receiver {
     pub(crate) slots: BTreeMap<Mid, Slot>,
     /// Packets of streams that no answer named.
     pub(crate) strangers: usize,
+    /// Packets of sound that came as RED.
+    pub(crate) reds: usize,
     /// Whether lost packets are asked for.
     pub(crate) asks: bool,
     /// Whether arrivals are told of packets that carry transport-wide numbers.
@@ -94,16 +100,20 @@ pub(crate) struct Receiver {
     pub(crate) numbered: usize,
     /// By the streams of retransmissions: packets of nothing but padding, and those that nobody asked for.
     pub(crate) padded: Vec<(Instant, usize)>,
+    dialect: Dialect,
     transport_id: Option<ExtensionId>,
     arrivals: ArrivalLog,
     report_at: Option<Instant>,
 }
 
 impl Receiver {
-    pub(crate) fn new(own: Ssrc, transport_id: Option<ExtensionId>) -> Self {
+    pub(crate) fn new(own: Ssrc, dialect: &Dialect) -> Self {
+        let transport_id = dialect.extensions.id(Extension::TransportSequence);
         Self {
             slots: BTreeMap::new(),
             strangers: 0,
+            reds: 0,
+            dialect: dialect.clone(),
             asks: true,
             tells: true,
             numbered: 0,
@@ -141,7 +151,11 @@ impl Receiver {
                 self.arrivals.handle_arrival(now, SeqNo(u16::from_be_bytes(*number)));
             }
         }
-        if !slot.handle_packet(now, wall_start, &view, bytes) {
+        if view.payload_type() == self.dialect.red {
+            assert_ne!(self.dialect.sound, Sound::Opus, "nobody negotiated RED");
+            self.reds += 1;
+            slot.handle_red(now, &view, self.dialect.opus);
+        } else if !slot.handle_packet(now, wall_start, &view, bytes) {
             self.padded.push((now, bytes.len()));
         }
     }
@@ -204,6 +218,7 @@ impl Slot {
             plis: 0,
             nacked: Vec::new(),
             reports: Vec::new(),
+            red: None,
             unwrapper: SeqUnwrapper::default(),
             highest: None,
             holes: BTreeMap::new(),
@@ -242,6 +257,38 @@ impl Slot {
         longest
     }
 
+    /// Takes a RED packet apart; what is out of others has neither marker nor reports.
+    fn handle_red(&mut self, now: Instant, view: &RtpView<'_>, opus: PayloadType) {
+        let decoder = self.red.get_or_insert_with(|| RedDecoder::joining(opus, view.seq()));
+        let mut taken = Vec::new();
+        let take = |one: Taken<'_>| taken.push((one.seq, one.timestamp, one.payload.to_vec()));
+        decoder
+            .decode(view.seq(), view.timestamp(), view.payload(), take)
+            .expect("the server's RED can be read");
+        for (own_seq, timestamp, payload) in taken {
+            let seq = self.unwrapper.unwrap(own_seq);
+            let Some(read) = read(&payload) else {
+                self.faults.push(format!("packet {seq}: RED around what nobody sent"));
+                continue;
+            };
+            let (stamp, ids) = (read.stamp, read.ids);
+            let (marker, by_rtx, heard_of) = (false, own_seq != view.seq(), None);
+            self.seen.push(Seen {
+                at: now,
+                seq,
+                timestamp,
+                marker,
+                stamp,
+                ids,
+                by_rtx,
+                by_repair: false,
+                own_seq,
+                payload,
+                heard_of,
+            });
+        }
+    }
+
     fn is_of(&self, ssrc: Ssrc) -> bool {
         let repair = self.repair.as_ref().map(|(repair, _)| *repair);
         self.ssrc == ssrc || [self.rtx, repair].contains(&Some(ssrc))
@@ -278,6 +325,9 @@ impl Slot {
         } else {
             (view.seq(), view.payload())
         };
+        if let Some(red) = self.red.as_mut().filter(|_| !by_rtx) {
+            red.note(seq);
+        }
         let seq = if by_rtx { self.unwrapper.peek(seq) } else { self.unwrapper.unwrap(seq) };
         let Some(read) = read(payload) else {
             self.faults.push(format!("packet {seq}: a payload that nobody sent"));

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use fec::scheme::red::RedEncoder;
 use proto::ids::Rid;
 use proto::rtcp::{Rtcp, SenderReport};
 use proto::rtp::extension::Extension;
@@ -14,7 +15,7 @@ use proto::seed::Chance;
 use proto::signal::{Demand, Kind};
 use proto::time::{Instant, NtpTime, earliest};
 
-use super::offer::{Dialect, Use};
+use super::offer::{Dialect, Sound, Use};
 use super::repairer::Repairer;
 use super::stamp::{MORE, PictureIds, RIDS, SIZES, Stamp};
 
@@ -74,6 +75,8 @@ pub(crate) struct Track {
     /// How many packets more the pictures of the largest layer have.
     pub(crate) more_parts: u8,
     pub(crate) streams: Vec<Stream>,
+    /// Where sound leaves as RED.
+    red: Option<RedEncoder>,
 }
 
 /// See the module's description.
@@ -258,6 +261,8 @@ impl Sender {
         if let (Use::Repaired(_), [stream]) = (used, &mut streams[..]) {
             stream.repairer = Some(Repairer::new(stream.ssrc, Ssrc(stream.ssrc.0 ^ 1), dialect));
         }
+        let is_red = dialect.sound == Sound::SendsRed && used.kind() == Kind::Audio;
+        let red = is_red.then(|| RedEncoder::new(dialect.opus));
         Track {
             section,
             kind: used.kind(),
@@ -267,6 +272,7 @@ impl Sender {
             more: 0,
             more_parts: 0,
             streams,
+            red,
         }
     }
 }
@@ -308,8 +314,13 @@ impl Track {
                     let most = stream.most.map_or(usize::MAX, |most| (most * 125 / packets) as usize);
                     payload.resize((payload.len() + self.more).min(most).max(payload.len()), MORE);
                 }
-                let (rate, payload_type) =
+                let (rate, mut payload_type) =
                     if is_video { (90_000, dialect.vp8) } else { (48_000, dialect.opus) };
+                if let Some(red) = &mut self.red {
+                    let plain = std::mem::take(&mut payload);
+                    red.encode(stream.clock_at(now, rate), &plain, 2, &mut payload);
+                    payload_type = dialect.red;
+                }
                 let header = RtpHeader {
                     payload_type,
                     marker: part + 1 == parts && is_video,

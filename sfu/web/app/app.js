@@ -34,7 +34,7 @@ class App {
    * @param {Choice} choice
    */
   async join({ name, room: roomName, token, camera, microphone, muted }) {
-    const { server, codec, slots, identity } = this.#settings;
+    const { server, codec, red, slots, identity } = this.#settings;
     remember({ name, room: roomName });
     const who = { room: roomName, identity, name };
     const room = new Room({
@@ -42,6 +42,7 @@ class App {
       getToken: () => token || developmentToken(server, who),
       slots,
       codec,
+      red,
       client: CLIENT,
     });
     this.room = room;

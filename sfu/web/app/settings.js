@@ -1,7 +1,8 @@
 /**
  * What the page's address asks for, and what it remembers from last time.
  *
- * Query: room, name, identity, token, server, codec, width, height, fps, slots, autojoin, camera=0, microphone=0.
+ * Query: room, name, identity, token, server, codec, red=1, width, height, fps, slots,
+ * autojoin, camera=0, microphone=0.
  */
 
 /** @typedef {import('../sdk/types.js').VideoCodec} VideoCodec */
@@ -17,6 +18,7 @@ const REMEMBERED = 'lianmai';
  * @property {string} token empty if the server is to be asked
  * @property {string} server empty for the page's own
  * @property {VideoCodec} codec
+ * @property {boolean} red
  * @property {{width: number, height: number, fps: number}} camera
  * @property {{audio: number, video: number}} slots
  * @property {boolean} autojoin
@@ -38,6 +40,7 @@ export function readSettings() {
     token,
     server: query.get('server') ?? '',
     codec,
+    red: isOn(query.get('red')),
     camera: {
       width: positive(query.get('width'), 1280),
       height: positive(query.get('height'), 720),

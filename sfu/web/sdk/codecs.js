@@ -5,6 +5,7 @@
 
 /** @typedef {import('./types.js').VideoCodec} VideoCodec */
 /** @typedef {import('./types.js').Kind} Kind */
+/** What sound is sent as: RED is Opus, each packet with the one before it. @typedef {'opus' | 'red'} AudioCodec */
 
 /** The video codecs in the order of preference if the application names none. @type {VideoCodec[]} */
 const VIDEO_CODECS = ['vp8', 'h264', 'vp9', 'av1'];
@@ -45,10 +46,11 @@ function repairs(codec) {
 /**
  * The place of a codec in an offer; lower is earlier.
  * @param {RTCRtpCodec} codec
- * @param {VideoCodec} first
+ * @param {VideoCodec | AudioCodec} first
  */
 function rank(codec, first) {
   const name = codec.mimeType.toLowerCase().split('/')[1];
+  if (name === 'red' && first === 'red') return -10;
   if (name === 'rtx' || name === 'red' || name === 'flexfec-03') return 100;
   if (name === 'opus') return 0;
   // Constrained baseline first among the H264 profiles: every decoder has it.
@@ -67,10 +69,11 @@ const EXTENSIONS_SENT = ['sdes:mid', 'rtp-stream-id', 'transport-wide-cc-extensi
  */
 
 /**
- * Has a sending section prefer this codec, and offer the header extensions that sending needs.
+ * Has a sending section prefer this codec, and offer the header extensions that sending needs. Browsers send the first
+ * one that the server takes, and it takes them all.
  * @param {RTCRtpTransceiver} transceiver
  * @param {Kind} kind
- * @param {VideoCodec} codec
+ * @param {VideoCodec | AudioCodec} codec
  */
 export function sendable(transceiver, kind, codec) {
   prefer(transceiver, kind, codec, (codec) => usable(codec) || (repairs(codec) && canSend('flexfec-03')));
@@ -78,7 +81,8 @@ export function sendable(transceiver, kind, codec) {
 }
 
 /**
- * Has a receiving section offer every codec that somebody may send.
+ * Has a receiving section offer every codec that somebody may send, and RED and repair packets, which the server makes
+ * where losses make it worth while.
  * @param {RTCRtpTransceiver} transceiver
  * @param {Kind} kind
  */
@@ -98,7 +102,7 @@ export function canSend(codec) {
 /**
  * @param {RTCRtpTransceiver} transceiver
  * @param {Kind} kind
- * @param {VideoCodec} first
+ * @param {VideoCodec | AudioCodec} first
  * @param {(codec: RTCRtpCodec) => boolean} wanted
  */
 function prefer(transceiver, kind, first, wanted) {

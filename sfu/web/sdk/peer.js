@@ -26,17 +26,18 @@ export class Peer {
    * @param {object} options
    * @param {import('./types.js').VideoCodec} options.codec
    * @param {boolean} options.dtx
+   * @param {boolean} options.red
    * @param {{audio: number, video: number}} options.slots
    * @param {import('./roster.js').Roster} options.roster
    * @param {import('./roster.js').Emit} options.emit
    * @param {Iterable<import('./publisher.js').LocalTrack>} options.locals
    * @param {(flows: boolean) => void} options.media called when media begins or ceases to flow
    */
-  constructor({ codec, dtx, slots, roster, emit, locals, media }) {
+  constructor({ codec, dtx, red, slots, roster, emit, locals, media }) {
     this.#dtx = dtx;
     this.#onMedia = media;
     this.#connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require' });
-    this.publisher = new Publisher(this.#connection, codec);
+    this.publisher = new Publisher(this.#connection, codec, red);
     this.slots = new Slots(this.#connection, roster, emit);
     this.sampler = new StatsSampler(this.#connection, this.slots, this.publisher);
     for (const local of locals) this.publisher.add(local);

@@ -132,6 +132,7 @@ export class LocalTrack {
 export class Publisher {
   #peer;
   #codec;
+  #red;
   /** @type {Map<Source, Section>} */
   #sections = new Map();
   /** The tracks named in the offer under way. @type {LocalTrack[]} */
@@ -140,10 +141,12 @@ export class Publisher {
   /**
    * @param {RTCPeerConnection} peer
    * @param {VideoCodec} codec
+   * @param {boolean} red
    */
-  constructor(peer, codec) {
+  constructor(peer, codec, red) {
     this.#peer = peer;
     this.#codec = codec;
+    this.#red = red;
   }
 
   /**
@@ -169,7 +172,8 @@ export class Publisher {
       streams: [new MediaStream([local.mediaTrack])],
       sendEncodings: this.#encodings(local, layers),
     });
-    sendable(transceiver, local.kind, this.#codec);
+    const sound = this.#red ? 'red' : 'opus';
+    sendable(transceiver, local.kind, local.kind === 'video' ? this.#codec : sound);
     const [tail, demand, limits] = [Promise.resolve(), null, new Map()];
     this.#sections.set(local.source, { local, transceiver, tail, demand, limits });
     local.layers = layers.slice(0, this.#knowsSizes(transceiver) ? layers.length : survivingLayers(width, height));

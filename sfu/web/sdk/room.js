@@ -77,6 +77,7 @@ export class Room extends EventTarget {
       slots: { ...(options.slots ?? { audio: 8, video: 8 }) },
       codec: options.codec ?? 'vp8',
       dtx: options.dtx ?? true,
+      red: options.red ?? false,
       client: options.client ?? 'lianmai-web',
     };
   }
@@ -242,10 +243,11 @@ export class Room extends EventTarget {
     this.#restarts = 0;
     clearTimeout(this.#restartTimer);
     this.#negotiation.reset();
-    const { codec, dtx, slots } = this.#options;
+    const { codec, dtx, red, slots } = this.#options;
     this.#peer = new Peer({
       codec,
       dtx,
+      red,
       slots,
       roster: this.#roster,
       emit: (name, detail) => this.#emit(name, detail),

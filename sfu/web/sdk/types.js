@@ -78,6 +78,9 @@
  * @property {{audio: number, video: number}} [slots] how many tracks can be received at once; 8 of each by default, 32 at most
  * @property {VideoCodec} [codec] the codec to send pictures with, `vp8` by default
  * @property {boolean} [dtx] whether silence is not sent (Opus DTX); true by default, false for music
+ * @property {boolean} [red] whether each packet of sound carries the one before it to the server, too (RFC 2198); false by
+ *   default, for it doubles what sound takes all the time. It is for uplinks that lose packets: towards listeners the
+ *   server repeats sound by itself where losses make it worth while
  * @property {string} [client] the application's name and version, for the server's logs
  */
 

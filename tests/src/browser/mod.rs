@@ -9,6 +9,7 @@ mod layers;
 mod leaving;
 mod loss;
 mod resume;
+mod sound;
 pub mod stage;
 
 use std::pin::Pin;
@@ -63,6 +64,16 @@ pub fn all() -> Vec<Case> {
             "loss_both",
             "two behind 5 % loss at 60 ms RTT see each other with 2 % freezes at most",
             loss::both
+        ),
+        case!(
+            "red_listener",
+            "a listener behind 10 % loss hears less than half of the gaps with RED, which none gets who loses nothing",
+            sound::listener
+        ),
+        case!(
+            "red_sender",
+            "who sends RED through 10 % loss is heard all but whole, in plain Opus",
+            sound::sender
         ),
         case!(
             "fec_sender",

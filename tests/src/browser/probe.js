@@ -97,6 +97,31 @@
         plis: r.pliCount ?? 0,
       }));
 
+  // Every sound of which packets have come, and what of it.
+  const sounds = async () =>
+    (await reports())
+      .filter((r) => r.type === "inbound-rtp" && r.kind === "audio" && r.packetsReceived > 0)
+      .map((r) => ({
+        samples: r.totalSamplesReceived ?? 0,
+        concealed: r.concealedSamples ?? 0,
+        received: r.packetsReceived,
+        lost: r.packetsLost ?? 0,
+        redundant: r.fecPacketsReceived ?? 0,
+      }));
+
+  // From now on the browser knows no RED.
+  const plainSound = () => {
+    const native = RTCRtpReceiver.getCapabilities.bind(RTCRtpReceiver);
+    RTCRtpReceiver.getCapabilities = (kind) => {
+      const { codecs, ...others } = native(kind);
+      return { ...others, codecs: codecs.filter((codec) => codec.mimeType.toLowerCase() !== "audio/red") };
+    };
+  };
+
+  // What sound is sent as.
+  const soundSent = async () =>
+    (await reports()).filter((r) => r.type === "outbound-rtp" && r.kind === "audio").map((r) => r.codec);
+
   // Every encoding that is being sent.
   const sent = async () =>
     (await reports())
@@ -201,6 +226,6 @@
   const connected = () => open().length > 0 && open().every((c) => c.connectionState === "connected");
   window.probe = {
     relay, connections, sockets, notices, said, me, seats,
-    videos, sent, watch, forget, frames, pictures, tones, shown, connected,
+    videos, sounds, plainSound, soundSent, sent, watch, forget, frames, pictures, tones, shown, connected,
   };
 }

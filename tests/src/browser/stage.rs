@@ -44,12 +44,33 @@ pub struct Entry<'a> {
     pub through: Option<SocketAddr>,
     /// The port that media goes to, if not the server's own.
     pub media_port: Option<u16>,
+    /// What sound is sent and taken as.
+    pub sound: Sound,
+}
+
+/// What a page sends sound as, and what it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sound {
+    /// Opus, and takes RED: the default.
+    TakesRed,
+    /// Opus, and takes nothing else.
+    PlainOnly,
+    /// RED, and takes it.
+    SendsRed,
 }
 
 impl Default for Entry<'_> {
     fn default() -> Self {
         let (camera, window) = ((640, 360), (1280, 800));
-        Self { room: "stage", codec: "vp8", camera, window, through: None, media_port: None }
+        Self {
+            room: "stage",
+            codec: "vp8",
+            camera,
+            window,
+            through: None,
+            media_port: None,
+            sound: Sound::TakesRed,
+        }
     }
 }
 
@@ -106,10 +127,14 @@ impl Stage {
         if let Some(port) = entry.media_port {
             page.run_before_load(&format!("probe.relay.port = {port};")).await?;
         }
+        if entry.sound == Sound::PlainOnly {
+            page.run_before_load("probe.plainSound();").await?;
+        }
+        let red = u8::from(entry.sound == Sound::SendsRed);
         let http = entry.through.map_or_else(|| self.server().map(Server::http), Ok)?;
         let (room, codec, (width, height)) = (entry.room, entry.codec, entry.camera);
         page.open(&format!(
-            "http://{http}/?room={room}&name={name}&autojoin=1&codec={codec}&width={width}&height={height}&slots=3"
+            "http://{http}/?room={room}&name={name}&autojoin=1&codec={codec}&red={red}&width={width}&height={height}&slots=3"
         ))
         .await?;
         page.wait_for("is connected to the server", "!!window.probe?.connected()", CONNECTS_WITHIN).await?;
@@ -179,6 +204,21 @@ pub struct Video {
     pub nacks: f64,
     /// Key frames asked for.
     pub plis: f64,
+}
+
+/// One remote sound of a page, as `getStats` has it.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub struct Listened {
+    /// Samples played since the beginning.
+    pub samples: f64,
+    /// Of them, those that were made up.
+    pub concealed: f64,
+    /// Packets that came.
+    pub received: f64,
+    /// Packets lost.
+    pub lost: f64,
+    /// Packets within others, that repeat some.
+    pub redundant: f64,
 }
 
 /// One encoding that a page sends.
@@ -259,6 +299,8 @@ pub struct Tone {
 pub trait Probe {
     /// The remote videos that have been decoded at all.
     fn videos(&self) -> impl Future<Output = Result<Vec<Video>>> + Send;
+    /// The remote sounds of which packets have come.
+    fn sounds(&self) -> impl Future<Output = Result<Vec<Listened>>> + Send;
     /// The encodings sent.
     fn sent(&self) -> impl Future<Output = Result<Vec<Encoding>>> + Send;
     /// The frames that arrived since `probe.watch()` or `probe.forget()`.
@@ -274,6 +316,10 @@ pub trait Probe {
 impl Probe for Page {
     async fn videos(&self) -> Result<Vec<Video>> {
         self.eval("probe.videos()").await
+    }
+
+    async fn sounds(&self) -> Result<Vec<Listened>> {
+        self.eval("probe.sounds()").await
     }
 
     async fn sent(&self) -> Result<Vec<Encoding>> {

@@ -2,16 +2,27 @@
 //!
 //! An input is a row of packets, two bytes of length before each.
 
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
 use fec::scheme::flexfec::{self, Column, FlexFecDecoder, FlexFecEncoder};
-use fec::scheme::red::{RedDecoder, RedEncoder};
+use fec::scheme::red::{DEPTH_TAKEN_MAX, RedDecoder, RedEncoder};
 use fec::scheme::window::{self, WindowDecoder, WindowEncoder};
+use proto::codec::Codec;
+use proto::rtp::extension::ExtensionMap;
 use proto::rtp::flexfec::FlexFecView;
 use proto::rtp::red::RedView;
 use proto::rtp::symbol::Symbol;
 use proto::rtp::{ExtensionId, MutableExtension, PayloadType, RtpHeader, RtpView, SeqNo, Ssrc};
+use proto::sdp::{Fmtp, SectionCodec};
+use proto::time::{Instant, NtpTime};
+use sfu::transport::packet::StreamId;
+use sfu::transport::rtp_recv::{Arrival, RtpRecvPipeline, StreamOrigin};
 
 const MEDIA: Ssrc = Ssrc(0x1234_5678);
 const OPUS: PayloadType = PayloadType(111);
+const RED: PayloadType = PayloadType(63);
+const WALL: NtpTime = NtpTime::from_bits(0xe9a1_0000_0000_0000);
 const STAMP: MutableExtension = MutableExtension::whole(ExtensionId(3));
 const WAITING_MAX: usize = 64; // more than any decoder keeps
 
@@ -89,7 +100,13 @@ pub(super) fn red_corpus() -> Vec<Vec<u8>> {
     let mut encoder = RedEncoder::new(OPUS);
     let packets = (0..30_u16).filter_map(|seq| {
         let mut packet = seq.wrapping_add(65_530).to_be_bytes().to_vec();
-        encoder.encode(u32::from(seq) * 960, &[0xf8, 1, 2, seq as u8], 2, &mut packet);
+        let (timestamp, speech) = (u32::from(seq) * 960, [0xf8, 1, 2, seq as u8]);
+        if seq % 7 == 4 {
+            encoder.note(timestamp, &speech);
+            packet.extend_from_slice(&speech); // plain, as senders of RED may send it too
+        } else {
+            encoder.encode(timestamp, &speech, 2, &mut packet);
+        }
         (seq % 5 != 3).then_some(packet)
     });
     vec![joined(&packets.collect::<Vec<_>>())]
@@ -110,6 +127,50 @@ pub(super) fn red(input: &[u8]) {
             assert!(packet.seq == seq || packet.seq.distance(seq) < 0, "a predecessor comes before");
         });
         assert!(if done.is_ok() { taken < payload.len() } else { taken == 0 });
+    }
+}
+
+/// A publisher's whole way in: what leaves is Opus, each number once, and no more than a packet can restore.
+pub(super) fn red_uplink(input: &[u8]) {
+    let codec = |payload_type, codec, fmtp| SectionCodec {
+        payload_type,
+        codec: Some(codec),
+        clock_rate: 48_000,
+        channels: 2,
+        fmtp: Fmtp::new(fmtp),
+        rtx: None,
+        nack: false,
+        pli: false,
+        fir: false,
+        transport_cc: true,
+    };
+    let codecs = [codec(OPUS, Codec::Opus, ""), codec(RED, Codec::Red, "111/111")];
+    let origin = StreamOrigin { section: 0, rid: None, ssrc: MEDIA };
+    let id = StreamId { connection: 0, index: 0 };
+    let mut stream = RtpRecvPipeline::new(Instant::ZERO, WALL, id, origin, &codecs[1], 0);
+    let mut restored = BTreeSet::new();
+    for part in parts(input) {
+        let Some((seq, payload)) = part.split_first_chunk() else { continue };
+        // What is not RED is told by its first byte, as the corpus has it.
+        let payload_type = if payload.first() == Some(&0xf8) { OPUS } else { RED };
+        let seq = SeqNo(u16::from_be_bytes(*seq));
+        let timestamp = u32::from(seq.0) * 960;
+        let header = RtpHeader { payload_type, marker: false, seq, timestamp, ssrc: MEDIA };
+        let mut bytes = Vec::new();
+        header.write(&[], &mut bytes);
+        bytes.extend_from_slice(payload);
+        let bytes = Bytes::from(bytes);
+        let view = RtpView::parse(&bytes).expect("a header of our own");
+        let arrival = Arrival { view, bytes: &bytes, codecs: &codecs, extensions: &ExtensionMap::default() };
+        let own = stream.handle_packet(Instant::ZERO, &arrival);
+        let before = restored.len();
+        while let Some(packet) = stream.poll_restored(Instant::ZERO, &codecs, &ExtensionMap::default()) {
+            let packet = packet.expect("redundancy restores what is right or nothing");
+            assert!(packet.codec == Codec::Opus && packet.payload_type == OPUS);
+            assert!(restored.insert(packet.seq), "restored twice");
+        }
+        assert!(restored.len() - before <= DEPTH_TAKEN_MAX);
+        assert!(own.is_err() || own.is_ok_and(|packet| packet.codec == Codec::Opus));
     }
 }
 

@@ -50,6 +50,7 @@ pub fn all() -> Vec<Target> {
         Target { name: "datagrams", corpus: corpus::datagrams, run: datagrams },
         Target { name: "flexfec", corpus: repair::flexfec_corpus, run: repair::flexfec },
         Target { name: "red", corpus: repair::red_corpus, run: repair::red },
+        Target { name: "red_uplink", corpus: repair::red_corpus, run: repair::red_uplink },
         Target { name: "rs", corpus: repair::symbols_corpus, run: repair::symbols },
         Target { name: "uplink", corpus: uplink::corpus, run: uplink::run },
         Target { name: "feedback", corpus: feedback::corpus, run: feedback::run },

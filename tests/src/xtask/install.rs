@@ -1,9 +1,10 @@
-//! What a fresh machine lacks: Chromium, and libwebrtc with a compiler for it, from Debian.
+//! What a fresh machine lacks: Chromium, libopus, and libwebrtc with a compiler for it, from Debian.
 
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use libopus::Opus;
 
 use crate::chromium;
 
@@ -16,6 +17,16 @@ pub(super) fn chromium() -> Result<()> {
     apt_get(&["chromium"]).context("install Chromium by hand, or name it in CHROMIUM")?;
     ensure!(chromium::program().is_some(), "apt-get installed chromium, but it is not to be found");
     Ok(())
+}
+
+/// Loads libopus, which `libopus0` is installed for with apt-get unless it is there.
+pub(super) fn libopus() -> Result<Opus> {
+    if let Ok(opus) = Opus::load() {
+        return Ok(opus);
+    }
+    eprintln!("installing Debian's libopus0 (apt-get), as this machine has none …");
+    apt_get(&["libopus0"]).context("install libopus0 by hand")?;
+    Ok(Opus::load()?)
 }
 
 /// Installs libwebrtc (Debian's libtgowt-dev) and a C++ compiler with apt-get unless they are there: what the feature

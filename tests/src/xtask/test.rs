@@ -37,6 +37,7 @@ pub(super) async fn run(options: &Options) -> Result<ExitCode> {
     let mut counts = Counts::default();
     if has_units(only) {
         step("unit and property tests");
+        install::libopus()?;
         counts.include(cargo::test(only)?);
     }
     if options.fuzz_seconds > 0 {

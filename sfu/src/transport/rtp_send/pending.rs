@@ -2,11 +2,13 @@
 
 use cc::PacketClass;
 use proto::rtp::{PayloadType, SeqNo};
+use proto::units::DataSize;
 
 use super::super::packet::{SourcePacket, StreamId};
 use super::super::rewriter::Traced;
 use super::super::selector::Admission;
 use super::forward_repair::{Covered, Parity};
+use super::redundant_audio::Predecessors;
 
 /// How one of the publisher's payload types is called here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +39,13 @@ pub struct Pending {
 #[derive(Debug)]
 pub(super) enum What {
     /// A packet of `stream`, for the first time.
-    Media { stream: StreamId, admission: Admission, mapping: PayloadMapping, packet: SourcePacket },
+    Media {
+        stream: StreamId,
+        admission: Admission,
+        mapping: PayloadMapping,
+        packet: SourcePacket,
+        predecessors: Predecessors,
+    },
     /// A packet that was sent before, as a retransmission of this payload type.
     Again { traced: Traced, payload_type: PayloadType, packet: SourcePacket },
     /// Repair of packets that may have been lost.
@@ -53,8 +61,24 @@ impl Pending {
     /// The payload's length; the headers come on top.
     pub fn payload_len(&self) -> usize {
         match &self.what {
-            What::Media { packet, .. } | What::Again { packet, .. } => packet.payload().len(),
+            What::Media { packet, predecessors, .. } => packet.payload().len() + predecessors.size,
+            What::Again { packet, .. } => packet.payload().len(),
             What::Parity(parity) => parity.payload.len(),
+        }
+    }
+
+    /// What the packets before it that it shall carry make of its length.
+    pub fn predecessors(&self) -> DataSize {
+        match &self.what {
+            What::Media { predecessors, .. } => DataSize::bytes(predecessors.size as u64),
+            What::Again { .. } | What::Parity(_) => DataSize::ZERO,
+        }
+    }
+
+    /// It shall carry none of them after all.
+    pub fn forgo_predecessors(&mut self) {
+        if let What::Media { predecessors, .. } = &mut self.what {
+            *predecessors = Predecessors::default();
         }
     }
 
@@ -95,4 +119,13 @@ pub enum Written {
     Parity(Covered),
     /// Nothing: it had no content, or came too late.
     Nothing,
+}
+
+/// Numbers for reports.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SendStats {
+    /// Packets sent, without retransmissions.
+    pub packets: u32,
+    /// Payload bytes sent, without retransmissions.
+    pub octets: u32,
 }

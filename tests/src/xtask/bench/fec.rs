@@ -1,7 +1,7 @@
 //! `cargo xtask bench fec`: the simulator's `sim fec`, built as it should run; with `--combined` its `sim recovery`.
 //!
 //! In: the options of either, passed on as they are. Out: its rows, its table and its exit code. `--combined` is against
-//! other people's congestion control, which is installed and built in first.
+//! other people's congestion control, which is installed and built in first. With `--audio` it is [`fec_audio`] instead.
 
 use std::ffi::OsString;
 use std::process::{Command, ExitCode};
@@ -9,6 +9,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 use clap::Args;
 
+use super::fec_audio;
 use crate::xtask::{cargo, install};
 
 /// The option that asks for congestion control beside loss recovery.
@@ -29,6 +30,9 @@ pub(in crate::xtask) struct Options {
 
 /// Builds the simulator and runs it.
 pub(super) fn run(options: &Options) -> Result<ExitCode> {
+    if let Some(options) = fec_audio::options(&options.options) {
+        return fec_audio::run(&options?);
+    }
     if is_combined(&options.options) {
         install::tgowt()?;
     }

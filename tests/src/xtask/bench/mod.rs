@@ -3,6 +3,7 @@
 mod cc;
 mod cc_browser;
 mod fec;
+mod fec_audio;
 mod fec_browser;
 mod fec_forwarding;
 mod first_frame;
@@ -22,7 +23,8 @@ pub(super) enum Bench {
     Cc(cc::Options),
     /// Congestion control in the real thing: our server to Chromium, against Chromium to Chromium, on bad networks.
     CcBrowser(cc_browser::Options),
-    /// Loss recovery: what repairs blocks in time and what it costs, in the simulator (`--help` names the options).
+    /// Loss recovery: what repairs blocks in time and what it costs, in the simulator (`--help` names the options); with
+    /// `--audio`, sound decoded by the real libopus (`--audio --help`).
     #[command(disable_help_flag = true)]
     Fec(fec::Options),
     /// Loss recovery in the real thing: our server to Chromium behind losses, in every codec.
