@@ -11,6 +11,7 @@
 //! Only what the path loses by itself sizes repair. What a full buffer or a policer drops is counted apart: packets more
 //! would be dropped more.
 
+mod blame;
 mod counts;
 
 use core::time::Duration;
@@ -18,6 +19,7 @@ use core::time::Duration;
 use proto::path_class::PathClass;
 use proto::time::Instant;
 
+pub use self::blame::{Blame, Judged};
 use self::counts::{Counts, Pair};
 
 /// Why a packet was lost, as congestion control sees it.

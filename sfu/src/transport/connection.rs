@@ -205,8 +205,7 @@ impl ConnectionPipeline {
         Ok(packet.map(|packet| Received { section, stream: id, is_new_stream, way, packet }))
     }
 
-    /// Decrypted RTCP packets: keeps what is about clocks and round trips, returns the slots whose
-    /// decoders cannot go on. What was asked for again is [`Self::poll_answer`]'s.
+    /// Decrypted RTCP packets; returns the slots whose decoders cannot go on.
     pub fn handle_rtcp(&mut self, now: Instant, wall: NtpTime, packets: Vec<Rtcp>) -> Vec<usize> {
         let mut wanting = Vec::new();
         for packet in packets {
@@ -244,7 +243,8 @@ impl ConnectionPipeline {
         self.planned_at = Some(now);
         let losses = self.losses.estimate();
         let (report, lost) = (self.outgoing.report_interval(), self.outgoing.lost_lately());
-        let leg = Leg { losses: &losses, round_trip, report, lost };
+        let may_protect = self.outgoing.may_protect();
+        let leg = Leg { losses: &losses, round_trip, report, lost, may_protect };
         for slot in &mut self.slots {
             slot.repair_mut().handle_feedback(now, &leg, tables);
             if let Some(redundant_audio) = slot.redundant_audio_mut() {

@@ -189,7 +189,7 @@ impl RtpRecvPipeline {
         }
         let packet = self.source_packet(now, arrival)?;
         self.reception.handle_packet(now, view.seq(), view.timestamp(), self.clock.rate);
-        self.redundant_audio.handle_plain(view.seq())?;
+        self.redundant_audio.handle_plain(&packet)?;
         let packet = self.accept(now, packet, Way::Itself)?;
         if let Some(repair) = &mut self.repair {
             repair.handle_media(arrival.bytes);
@@ -226,8 +226,7 @@ impl RtpRecvPipeline {
         repair.handle_repair(now, self.origin.ssrc, arrival.extensions, payload).map_err(RecvDrop::Repair)
     }
 
-    /// A packet that was missing and is restored from repair packets or redundancy; poll until `None` after each packet of the stream
-    /// and of its repair packets.
+    /// A packet that was missing and is restored; poll until `None` after each packet of the stream and of its repair.
     pub fn poll_restored(
         &mut self,
         now: Instant,

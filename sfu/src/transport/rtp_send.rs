@@ -12,6 +12,7 @@ mod patience;
 mod pending;
 mod redundant_audio;
 mod repair;
+mod write;
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -20,7 +21,7 @@ use cc::PacketClass;
 use fec::repeat::{Ask, Repeats};
 use fec::retransmit::RetransmitLimiter;
 use proto::rtp::extension::{Extension, ExtensionMap};
-use proto::rtp::{ExtensionId, PayloadType, RtpHeader, SeqNo, Ssrc, rtx};
+use proto::rtp::{PayloadType, SeqNo, Ssrc};
 use proto::scene::Scene;
 use proto::sdp::SectionCodec;
 use proto::seed::Chance;
@@ -36,14 +37,10 @@ use super::packet::{SourcePacket, StreamId};
 use super::rewriter::{Rewriter, Traced};
 use super::selector::{Admission, First, Selector};
 use pending::{PayloadMapping, What};
-use redundant_audio::Predecessors;
 use repair::Answer;
 
 /// The round trip assumed before the subscriber's first report.
 const RTT_DEFAULT: Duration = Duration::from_millis(100);
-
-/// The longest playout delay that is asked for, in units of 10 ms: libwebrtc's own limit of 10 s.
-const PLAYOUT_MAX: u32 = 1_000;
 
 /// Packets remembered that came late: what a publisher's uplink loses within a round trip.
 const LATE_MAX: usize = 32;
@@ -208,55 +205,6 @@ impl RtpSendPipeline {
         self.picture != Some((stream, packet.timestamp))
     }
 
-    /// Writes a packet to `out`, which must be empty; with the transport-wide number that it leaves with, if it has one.
-    /// Packets must be written in the order in which they were admitted.
-    pub fn write(
-        &mut self,
-        now: Instant,
-        wall: NtpTime,
-        pending: &Pending,
-        transport: Option<SeqNo>,
-        out: &mut Vec<u8>,
-    ) -> Written {
-        match &pending.what {
-            What::Media { stream, admission, mapping, packet, predecessors } => {
-                let to = (*stream, *admission, mapping.out);
-                let written = self.write_media(wall, to, (packet, *predecessors), transport, out);
-                if let Written::Media(seq) | Written::Switched(seq, _) = written {
-                    self.note_media(now, packet, seq, out);
-                }
-                written
-            }
-            What::Again { traced, payload_type, packet } => {
-                self.write_retransmission(*payload_type, traced, packet, transport, out);
-                Written::Again
-            }
-            What::Parity(parity) => {
-                let transport = self.extensions.id(Extension::TransportSequence).zip(transport);
-                self.repair.write(parity, transport, out).map_or(Written::Nothing, Written::Parity)
-            }
-        }
-    }
-
-    /// Writes a packet of the stream of retransmissions with nothing but `length` bytes of padding, at most
-    /// [`PADDING_MAX`], to `out`, which must be empty; whether the subscriber negotiated such a stream.
-    pub fn write_padding(&mut self, length: usize, transport: Option<SeqNo>, out: &mut Vec<u8>) -> bool {
-        let Some(payload_type) = self.rtx_payload_type() else { return false };
-        let seq = self.next_rtx();
-        let header = RtpHeader { payload_type, marker: false, seq, timestamp: 0, ssrc: self.rtx_ssrc };
-        let number = transport.map(|number| number.0.to_be_bytes());
-        let id = self.extensions.id(Extension::TransportSequence);
-        match id.zip(number.as_ref()) {
-            Some((id, number)) => header.write(&[(id, number)], out),
-            None => header.write(&[], out),
-        }
-        let length = length.clamp(1, PADDING_MAX);
-        out[0] |= 0x20; // the padding bit
-        out.resize(out.len() + length - 1, 0);
-        out.push(length as u8);
-        true
-    }
-
     /// Traces a packet that the subscriber lost; the caller looks it up among the stream's packets.
     pub fn trace(&self, lost: SeqNo) -> Option<Traced> {
         self.rewriter.trace(lost)
@@ -400,115 +348,5 @@ impl RtpSendPipeline {
         let seq = self.rtx_next;
         self.rtx_next = seq.plus(1);
         seq
-    }
-
-    fn write_media(
-        &mut self,
-        wall: NtpTime,
-        (stream, admission, payload_type): (StreamId, Admission, PayloadType),
-        (packet, predecessors): (&SourcePacket, Predecessors),
-        transport: Option<SeqNo>,
-        out: &mut Vec<u8>,
-    ) -> Written {
-        if admission == Admission::Switch {
-            self.rewriter.switch(wall, stream, packet);
-        } else if self.rewriter.stream() != Some(stream) {
-            return Written::Nothing; // the slot's next stream has overtaken it
-        }
-        if packet.payload().is_empty() {
-            self.rewriter.skip(packet.seq);
-            return Written::Nothing;
-        }
-        let Some(place) = self.rewriter.place(wall, packet) else { return Written::Nothing };
-        self.has_asked_playout |= self.playout_least(packet) > Duration::ZERO;
-        let carrying = self.carry((payload_type, place.timestamp), packet, predecessors);
-        let header = RtpHeader {
-            payload_type: carrying.map_or(payload_type, |carrying| carrying.payload_type),
-            marker: packet.marker,
-            seq: place.seq,
-            timestamp: place.timestamp,
-            ssrc: self.ssrc,
-        };
-        self.write_header(&header, packet, transport, out);
-        self.write_payload(carrying, place, packet, out);
-        match admission {
-            Admission::Switch => Written::Switched(place.seq, stream),
-            Admission::Forward | Admission::Drop => Written::Media(place.seq),
-        }
-    }
-
-    fn note_media(&mut self, now: Instant, packet: &SourcePacket, seq: SeqNo, written: &[u8]) {
-        if !packet.is_sound() {
-            self.repair.note_media(now, packet, seq, written);
-        }
-        if packet.key_frame {
-            self.key_frame_at = Some(now);
-        }
-        self.stats.packets = self.stats.packets.wrapping_add(1);
-        self.stats.octets = self.stats.octets.wrapping_add(packet.payload().len() as u32);
-        self.limiter.note_media(now, written.len());
-        self.repeats.note_media(now);
-    }
-
-    fn write_retransmission(
-        &mut self,
-        payload_type: PayloadType,
-        traced: &Traced,
-        packet: &SourcePacket,
-        transport: Option<SeqNo>,
-        out: &mut Vec<u8>,
-    ) {
-        let header = RtpHeader {
-            payload_type,
-            marker: packet.marker,
-            seq: self.next_rtx(),
-            timestamp: traced.timestamp(packet),
-            ssrc: self.rtx_ssrc,
-        };
-        self.write_header(&header, packet, transport, out);
-        rtx::write(traced.seq, &[], out);
-        traced.rewrite(packet, out);
-        self.repair.note_retransmission(out.len());
-    }
-
-    /// The header with those of the publisher's header extensions that the subscriber negotiated.
-    fn write_header(
-        &self,
-        header: &RtpHeader,
-        packet: &SourcePacket,
-        transport: Option<SeqNo>,
-        out: &mut Vec<u8>,
-    ) {
-        let mut extensions: [(ExtensionId, &[u8]); 4] = [(ExtensionId(0), &[]); 4];
-        let mut count = 0;
-        let playout = self.playout(packet);
-        let transport = transport.map(|number| number.0.to_be_bytes());
-        for (extension, value) in [
-            (Extension::TransportSequence, transport.as_ref().map(<[u8; 2]>::as_slice)),
-            (Extension::AudioLevel, packet.audio_level.as_ref().map(core::slice::from_ref)),
-            (Extension::VideoOrientation, packet.orientation.as_ref().map(core::slice::from_ref)),
-            (Extension::PlayoutDelay, playout.as_ref().map(<[u8; 3]>::as_slice)),
-        ] {
-            if let (Some(id), Some(value)) = (self.extensions.id(extension), value) {
-                extensions[count] = (id, value);
-                count += 1;
-            }
-        }
-        header.write(&extensions[..count], out);
-    }
-
-    /// The playout delay to ask for (at least, at most), once packets were lost: the viewer's own round trip tells it
-    /// nothing about how late repairs from the publisher's side come, and where forward repair was negotiated libwebrtc's
-    /// player does not wait for retransmissions by itself. It is stated in every packet from then on, so that it also ends.
-    fn playout(&self, packet: &SourcePacket) -> Option<[u8; 3]> {
-        self.has_asked_playout.then(|| {
-            let least = self.playout_least(packet).as_millis().div_ceil(10) as u32;
-            let [_, high, middle, low] = (least << 12 | PLAYOUT_MAX).to_be_bytes();
-            [high, middle, low]
-        })
-    }
-
-    fn playout_least(&self, packet: &SourcePacket) -> Duration {
-        if packet.is_sound() { packet.repair_time } else { packet.repair_time.max(self.repair.patience()) }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use cc::{PacketClass, PacketResult};
 use fec::hold_off::{Fate as ParityFate, HoldOff, PathFacts};
-use fec::loss_model::{Cause, Fate, LossModel, PacketFate};
+use fec::loss_model::{Blame, Fate, Judged, LossModel, PacketFate};
 use fec::plan::budget::{Budget, Carries, Claim};
 use fec::plan::offline::OfflineMasks;
 use fec::plan::{
@@ -19,7 +19,6 @@ use fec::plan::{
 };
 use fec::retransmit::RetransmitLimiter;
 use fec::scheme::masks::{Loss, Mask};
-use proto::path_class::PathClass;
 use proto::rtp::SeqNo;
 use proto::scene::Scene;
 use proto::time::{Instant, earliest};
@@ -101,7 +100,8 @@ pub(super) struct Planned {
     parity: ParityUse,
     /// In which share of the time until the next picture a picture leaves with all its repair.
     share: f64,
-    is_congestive: bool,
+    blame: Blame,
+    may_protect: bool,
     hold: HoldOff,
     budget: Budget,
     limiter: RetransmitLimiter,
@@ -139,7 +139,8 @@ impl Planned {
             is_bursty: false,
             parity,
             share: 1.0,
-            is_congestive: false,
+            blame: Blame::default(),
+            may_protect: false,
             hold: HoldOff::new(PathFacts { rtt, one_way: rtt / 2, report: REPORT, lost: 0.0 }),
             budget: Budget::new(Instant::ZERO, estimate, Carries::Video),
             limiter: RetransmitLimiter::new(),
@@ -188,7 +189,7 @@ impl Planned {
         let blocks = packets.div_ceil(MEDIA_MAX);
         let at_once = self.planner.plan_block(packets.div_ceil(blocks), &self.at_once(), None);
         let mut plan = self.planner.plan_block(packets.div_ceil(blocks), &goal, self.interval);
-        if self.is_congestive {
+        if !self.may_protect {
             plan.parities = 0;
         } else if plan.frames == 1 {
             plan.parities = plan.parities.max(at_once.parities);
@@ -346,15 +347,6 @@ impl Planned {
         self.later.insert(place, (at, packet, size));
     }
 
-    /// Parity towards what drops by rate is dropped as well; what was taken for the path's own loss before is forgotten.
-    fn note_cause(&mut self, cause: Cause) {
-        let is_congestive = cause == Cause::Congestion;
-        if is_congestive && !self.is_congestive {
-            self.losses = LossModel::default();
-        }
-        self.is_congestive = is_congestive;
-    }
-
     fn end_epoch(&mut self, now: Instant) {
         if now.since(self.epoch.began) >= EPOCH {
             let loss = f64::from(self.epoch.lost) / f64::from(self.epoch.reported.max(1));
@@ -363,11 +355,6 @@ impl Planned {
             self.epoch = Epoch { began: now, ..Epoch::default() };
         }
     }
-}
-
-/// Whose fault losses are on a path of a class: before anything is known of it, start-up's, which sends too much.
-fn cause(class: PathClass) -> Cause {
-    if class == PathClass::Unknown { Cause::Congestion } else { Cause::on(class) }
 }
 
 impl Protection for Planned {
@@ -402,8 +389,11 @@ impl Protection for Planned {
     }
 
     fn handle_results(&mut self, now: Instant, results: &[PacketResult], path: &PathNow) {
-        let cause = cause(path.class);
-        self.note_cause(cause);
+        let Judged { cause, is_acquitted, may_protect } = self.blame.judge(now, path.class);
+        self.may_protect = may_protect;
+        if is_acquitted {
+            self.losses = LossModel::default();
+        }
         self.losses.handle_fates(results.iter().map(|result| {
             let fate = if result.received.is_some() { Fate::Received } else { Fate::Lost(cause) };
             PacketFate { sent: result.sent.sent, fate }
@@ -454,7 +444,7 @@ impl Protection for Planned {
     fn media_rate(&mut self, now: Instant, allowed: Bitrate) -> Bitrate {
         let packets = (self.packets.round() as usize).clamp(1, MEDIA_MAX);
         let planned =
-            if self.is_congestive { 0.0 } else { self.planner.redundancy(packets, &self.goal(false)) };
+            if self.may_protect { self.planner.redundancy(packets, &self.goal(false)) } else { 0.0 };
         let redundancy = planned.max(self.cost.redundancy(now));
         allowed.scaled(self.share / (1.0 + redundancy))
     }
@@ -467,6 +457,8 @@ impl Protection for Planned {
 #[cfg(test)]
 mod tests {
     use cc::{Ecn, SentPacket};
+
+    use proto::path_class::PathClass;
 
     use super::*;
 
@@ -521,11 +513,10 @@ mod tests {
             (PathClass::Random, ParityUse::Planned, 1..=6),
             (PathClass::Random, ParityUse::Never, 0..=0),
             (PathClass::Policed, ParityUse::Planned, 0..=0),
-            (PathClass::Unknown, ParityUse::Planned, 0..=0),
         ] {
-            let made = play(&mut planned(parity), class, 31, 0..150);
+            let made = play(&mut planned(parity), class, 31, 0..450);
             assert!(
-                made[100..].iter().all(|count| expected.contains(count)),
+                made[400..].iter().all(|count| expected.contains(count)),
                 "{class:?} {parity:?}: {made:?}"
             );
         }
@@ -534,31 +525,32 @@ mod tests {
     #[test]
     fn what_was_taken_for_the_paths_loss_is_forgotten_when_it_is_a_policers() {
         let mut planned = planned(ParityUse::Planned);
-        assert!(play(&mut planned, PathClass::Random, 31, 0..150)[149] > 0);
-        let full = planned.media_rate(Instant::from_millis(4_990), Bitrate::mbps(3));
-        assert_eq!(play(&mut planned, PathClass::Policed, 31, 150..152), [0, 0]);
-        let relieved = planned.media_rate(Instant::from_millis(8_000), Bitrate::mbps(3));
+        assert!(play(&mut planned, PathClass::Random, 31, 0..450)[449] > 0);
+        let full = planned.media_rate(Instant::from_millis(14_890), Bitrate::mbps(3));
+        assert_eq!(play(&mut planned, PathClass::Policed, 31, 450..452), [0, 0]);
+        let relieved = planned.media_rate(Instant::from_millis(18_000), Bitrate::mbps(3));
         assert!(full < Bitrate::kbps(1_450) && relieved == Bitrate::kbps(1_500), "{full} {relieved}");
+        play(&mut planned, PathClass::Policed, 31, 452..752);
         assert!(planned.losses.estimate().loss < 0.01);
     }
 
     #[test]
     fn what_parity_will_repair_is_not_sent_again_until_it_is_asked_for_twice() {
         let mut planned = planned(ParityUse::Planned);
-        play(&mut planned, PathClass::Random, 31, 0..150);
-        leave(&mut planned, 150);
-        let left = Instant::from_millis(150 * 33 + 25);
+        play(&mut planned, PathClass::Random, 31, 0..450);
+        leave(&mut planned, 450);
+        let left = Instant::from_millis(450 * 33 + 25);
         let repair: Vec<MediaPacket> =
             std::iter::from_fn(|| planned.poll(left)).map(|(packet, _)| packet).collect();
         assert!(!repair.is_empty());
         for (number, packet) in repair.iter().enumerate() {
             planned.note_sent(
                 left,
-                &MediaPacket { transport_seq: 9_000 + number as u64, ..packet.clone() },
+                &MediaPacket { transport_seq: 90_000 + number as u64, ..packet.clone() },
                 SIZE,
             );
         }
-        let lost = [SeqNo(150 * PARTS + 3)];
+        let lost = [SeqNo(450 * PARTS + 3)];
         let answers = |planned: &mut Planned, at: Instant| {
             planned.handle_nack(at, &lost);
             std::iter::from_fn(|| planned.poll(at)).filter(|(packet, _)| packet.parity.is_none()).count()

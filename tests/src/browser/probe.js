@@ -106,7 +106,6 @@
         concealed: r.concealedSamples ?? 0,
         received: r.packetsReceived,
         lost: r.packetsLost ?? 0,
-        redundant: r.fecPacketsReceived ?? 0,
       }));
 
   // From now on the browser knows no RED.
@@ -117,10 +116,6 @@
       return { ...others, codecs: codecs.filter((codec) => codec.mimeType.toLowerCase() !== "audio/red") };
     };
   };
-
-  // What sound is sent as.
-  const soundSent = async () =>
-    (await reports()).filter((r) => r.type === "outbound-rtp" && r.kind === "audio").map((r) => r.codec);
 
   // Every encoding that is being sent.
   const sent = async () =>
@@ -226,6 +221,6 @@
   const connected = () => open().length > 0 && open().every((c) => c.connectionState === "connected");
   window.probe = {
     relay, connections, sockets, notices, said, me, seats,
-    videos, sounds, plainSound, soundSent, sent, watch, forget, frames, pictures, tones, shown, connected,
+    videos, sounds, plainSound, sent, watch, forget, frames, pictures, tones, shown, connected,
   };
 }

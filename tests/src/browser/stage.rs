@@ -217,8 +217,6 @@ pub struct Listened {
     pub received: f64,
     /// Packets lost.
     pub lost: f64,
-    /// Packets within others, that repeat some.
-    pub redundant: f64,
 }
 
 /// One encoding that a page sends.

@@ -97,7 +97,7 @@ impl Voice {
             sound = resonance.pass(sound, hertz, bandwidth);
         }
         let hiss = self.between(-8.0, 8.0); // of the room
-        (sound * 2_500.0 + hiss).clamp(-30_000.0, 30_000.0) as i16
+        (sound * 600.0 + hiss).clamp(-30_000.0, 30_000.0) as i16
     }
 
     /// A vowel twice as often as a consonant, and now and then nothing.

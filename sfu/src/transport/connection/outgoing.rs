@@ -12,9 +12,8 @@ use cc::PacketClass;
 use cc::history::Departure;
 use cc::pacer::Paced;
 use cc::packet::ProbeId;
-use fec::loss_model::{Cause, Fate, LossModel, PacketFate};
+use fec::loss_model::{Blame, Fate, Judged, LossModel, PacketFate};
 use fec::plan::budget::{Budget, Carries, Claim};
-use proto::path_class::PathClass;
 use proto::rtp::SeqNo;
 use proto::time::{Instant, NtpTime};
 use proto::units::DataSize;
@@ -74,8 +73,10 @@ pub(super) struct Outgoing {
     last: Option<(usize, SeqNo, SourcePacket)>,
     /// What feedback has just told, for the model of losses.
     fates: Vec<PacketFate>,
-    /// What kind of path this was when it was told of arrivals last.
-    class: PathClass,
+    /// What losses are put down to.
+    blame: Blame,
+    /// Whether parity may be sent on such a path.
+    may_protect: bool,
     /// How much of what was sent lately was lost.
     lately: Lately,
     /// The repair packet that was written last.
@@ -109,6 +110,11 @@ impl Lately {
 }
 
 impl Outgoing {
+    /// Whether parity may be sent on such a path.
+    pub(super) fn may_protect(&self) -> bool {
+        self.may_protect
+    }
+
     /// The share of packets lost lately, for whatever reason.
     pub(super) fn lost_lately(&self) -> f64 {
         self.lately.lost / self.lately.told.max(1.0)
@@ -259,16 +265,12 @@ impl ConnectionPipeline {
     /// Tells the estimator, the model of losses and whoever waits for repair packets of the arrivals that RTCP told of.
     pub(super) fn settle_arrivals(&mut self, now: Instant) {
         let Some(downlink) = &mut self.downlink else { return };
-        let class = downlink.path_class();
-        if self.outgoing.class != class {
-            // What a path lost that turns out to drop what is too much was not lost by itself.
-            let was_blamed = Cause::on(self.outgoing.class) == Cause::Path;
-            if was_blamed && Cause::on(class) == Cause::Congestion {
-                self.losses = LossModel::default();
-            }
-            self.outgoing.class = class;
+        let judged = self.outgoing.blame.judge(now, downlink.path_class());
+        let Judged { cause, is_acquitted, may_protect } = judged;
+        self.outgoing.may_protect = may_protect;
+        if is_acquitted {
+            self.losses = LossModel::default();
         }
-        let cause = Cause::on(class);
         let Outgoing { recent, fates, lately, .. } = &mut self.outgoing;
         let slots = &mut self.slots;
         downlink.handle_arrivals(now, |result| {

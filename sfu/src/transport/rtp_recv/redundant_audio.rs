@@ -17,20 +17,50 @@ use proto::time::Instant;
 use super::{Arrival, RecvDrop, RtpRecvPipeline, Way};
 use crate::transport::packet::{SourceHeader, SourcePacket};
 
+/// Which packets have gone on, by numbers that do not wrap: none may twice, whatever a publisher says, for what goes on is
+/// encrypted under its number.
+#[derive(Debug, Clone, Copy, Default)]
+struct Delivered {
+    newest: Option<u64>,
+    /// A bit for each packet before the newest, the newest itself first.
+    known: u64,
+}
+
+impl Delivered {
+    /// Whether a packet is news; if so, it counts as gone on. What is too far behind the newest to be known is none.
+    fn admit(&mut self, seq: u64) -> bool {
+        let Some(newest) = self.newest else {
+            (self.newest, self.known) = (Some(seq), u64::MAX); // what was before was not RED's affair
+            return true;
+        };
+        if let Some(ahead @ 1..) = seq.checked_sub(newest) {
+            let shift = u32::try_from(ahead).unwrap_or(u32::MAX);
+            (self.newest, self.known) = (Some(seq), self.known.checked_shl(shift).unwrap_or(0) | 1);
+            return true;
+        }
+        let bit = u32::try_from(newest - seq).ok().and_then(|behind| 1_u64.checked_shl(behind));
+        let bit = bit.filter(|bit| self.known & bit == 0);
+        self.known |= bit.unwrap_or(0);
+        bit.is_some()
+    }
+}
+
 /// What a stream remembers of its redundancy.
 #[derive(Debug, Default)]
 pub(super) struct RedundantAudio {
     /// There since the first RED packet.
     decoder: Option<RedDecoder>,
+    delivered: Delivered,
     /// The earliest first.
     restored: VecDeque<SourcePacket>,
 }
 
 impl RedundantAudio {
     /// Notes a packet that is not RED; refuses one that was restored before it came.
-    pub(super) fn handle_plain(&mut self, seq: SeqNo) -> Result<(), RecvDrop> {
+    pub(super) fn handle_plain(&mut self, packet: &SourcePacket) -> Result<(), RecvDrop> {
         let Some(decoder) = &mut self.decoder else { return Ok(()) };
-        if decoder.has(seq) {
+        let seq = SeqNo(packet.seq as u16);
+        if decoder.has(seq) || !self.delivered.admit(packet.seq) {
             return Err(RecvDrop::Duplicate);
         }
         decoder.note(seq);
@@ -70,7 +100,7 @@ impl RtpRecvPipeline {
         let inside = codec.red_inside().ok_or(RecvDrop::UnknownPayloadType(view.payload_type().0))?;
         let mut header = self.header(now, arrival, Codec::Opus, view.seq());
         header.payload_type = inside;
-        let RedundantAudio { decoder, restored } = &mut self.redundant_audio;
+        let RedundantAudio { decoder, restored, .. } = &mut self.redundant_audio;
         let decoder = decoder.get_or_insert_with(|| RedDecoder::joining(inside, view.seq()));
         let was_there = decoder.has(view.seq());
         let mut own = None;
@@ -95,7 +125,9 @@ impl RtpRecvPipeline {
             .decode(view.seq(), view.timestamp(), view.payload(), take)
             .map_err(|_| RecvDrop::Redundancy)?;
         // The packet first, for only it tells the stream that others are missing.
-        let own = own.filter(|_| !was_there).ok_or(RecvDrop::Duplicate);
+        let RedundantAudio { delivered, restored, .. } = &mut self.redundant_audio;
+        let own = own.filter(|own| !was_there && delivered.admit(own.seq)).ok_or(RecvDrop::Duplicate);
+        restored.retain(|packet| delivered.admit(packet.seq));
         let own = own.and_then(|own| self.accept(now, own, Way::Itself));
         for _ in 0..self.redundant_audio.restored.len() {
             let restored = self.redundant_audio.poll_restored();

@@ -67,6 +67,8 @@ pub struct Leg<'a> {
     pub report: Duration,
     /// The share of packets lost lately, for whatever reason.
     pub lost: f64,
+    /// Whether parity may be sent: not towards what drops what is too much.
+    pub may_protect: bool,
 }
 
 /// A packet that is to be sent again, and how often.
@@ -115,6 +117,7 @@ pub struct Repair {
     hold: HoldOff,
     numbers: SeqUnwrapper,
     losses: Loss,
+    may_protect: bool,
     round_trip: Duration,
     outlook: Outlook,
     patience: Patience,
@@ -148,6 +151,7 @@ impl Repair {
             hold: HoldOff::new(path),
             numbers: SeqUnwrapper::default(),
             losses: Loss::Independent,
+            may_protect: false,
             round_trip: path.rtt,
             outlook: Outlook::idle(&goal(scene)),
             patience: Patience::default(),
@@ -205,7 +209,8 @@ impl Repair {
 
     /// Feedback came: what the leg is like by now.
     pub fn handle_feedback(&mut self, now: Instant, leg: &Leg<'_>, tables: &mut Tables) {
-        let Leg { losses, round_trip, report, lost } = *leg;
+        let Leg { losses, round_trip, report, lost, may_protect } = *leg;
+        self.may_protect = may_protect;
         let timing = Timing::symmetric(round_trip, TURNAROUND, self.pacing);
         self.planner.handle_feedback(now, losses, timing, tables);
         self.losses = if losses.correlation > BURSTY { Loss::Bursts } else { Loss::Independent };
@@ -304,9 +309,9 @@ impl Repair {
         self.hold.poll_timeout()
     }
 
-    /// What repair costs on average, as a share of the media.
+    /// What repair is planned to cost on average, as a share of the media.
     pub fn redundancy(&self) -> f64 {
-        self.outlook.redundancy
+        if self.may_protect { self.outlook.redundancy } else { 0.0 }
     }
 
     /// How long a player should wait for repair.
@@ -342,7 +347,7 @@ impl Repair {
             losses: self.losses,
             timestamp,
         };
-        if let Some(forward) = &mut self.forward {
+        if let Some(forward) = self.forward.as_mut().filter(|_| self.may_protect) {
             forward.protect(&order, &mut self.numbers);
         }
     }

@@ -129,7 +129,7 @@ mod tests {
         ] {
             assert_eq!(thirds(&named(name).unwrap()), kbps, "{name}");
         }
-        assert_eq!(all().len(), 6);
+        assert_eq!(all().len(), 7);
     }
 
     #[test]
