@@ -15,7 +15,7 @@ use std::sync::Arc;
 use core::time::Duration;
 
 use bytes::Bytes;
-use fec::loss_model::{LossEstimate, LossModel};
+use fec::loss_model::LossModel;
 use proto::ids::{Mid, Rid};
 use proto::rtcp::Rtcp;
 use proto::rtp::extension::{Extension, ExtensionMap};
@@ -275,11 +275,6 @@ impl ConnectionPipeline {
     /// What repair costs on average, as a share of the pictures.
     pub fn redundancy(&self) -> f64 {
         self.slots.iter().map(|slot| slot.repair().redundancy()).fold(0.0, f64::max)
-    }
-
-    /// What the leg loses by itself.
-    pub fn losses(&self) -> LossEstimate {
-        self.losses.estimate()
     }
 
     /// Time has passed.

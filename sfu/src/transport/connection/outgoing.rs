@@ -189,10 +189,14 @@ impl ConnectionPipeline {
             return if wanted { Offered::GivenUp } else { Offered::Refused };
         }
         match send.admit(now, stream, packet) {
-            Admitted::Yes(pending) => {
+            Admitted::Yes(mut pending) => {
                 if pending.switches() && pending.class() == PacketClass::Base {
                     // What waits of a larger layer would leave behind the smallest one's, and is no use then.
                     downlink.retain(|_, queued| queued.slot != slot || !queued.pending.is_picture());
+                }
+                let repeated = pending.predecessors();
+                if repeated > DataSize::ZERO && !self.admit_repair(now, repeated, Claim::Audio) {
+                    pending.forgo_predecessors();
                 }
                 if self.enqueue(now, slot, pending) {
                     return Offered::Queued;
@@ -388,7 +392,7 @@ impl ConnectionPipeline {
     }
 
     /// Whether repair that nobody asked for may take so much more of the path.
-    pub(super) fn admit_repair(&mut self, now: Instant, size: DataSize, claim: Claim) -> bool {
+    fn admit_repair(&mut self, now: Instant, size: DataSize, claim: Claim) -> bool {
         let Some(downlink) = &self.downlink else { return false };
         let estimate = downlink.target().rate;
         let carries =
