@@ -1,4 +1,4 @@
-//! What repair may cost: a bucket of tokens, an order of claims, and when a tier must go instead (references §4.8).
+//! What repair may cost: a bucket of tokens, and an order of claims (references §4.8).
 //!
 //! In: packets of repair before they leave. Out: whether they may. Time: `now`, monotonic. Limit: a share of the estimate
 //! over any second; what is refused is not sent, and nothing waits here.
@@ -58,22 +58,6 @@ impl Carries {
             Self::Audio => SHARE_AUDIO,
         }
     }
-}
-
-/// Whether media and its repair fit into what a leg can carry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Fit {
-    /// They do.
-    Fits,
-    /// They do not: rather a tier less than a tier unprotected.
-    DropTier,
-}
-
-/// Whether `media` fits into `estimate` with `redundancy` (repair over media) that keeps within its share.
-pub fn fit(media: Bitrate, redundancy: f64, estimate: Bitrate, carries: Carries) -> Fit {
-    let repair = media.scaled(redundancy);
-    let fits = repair <= estimate.scaled(carries.share()) && media + repair <= estimate;
-    if fits { Fit::Fits } else { Fit::DropTier }
 }
 
 /// A leg's allowance for repair; see the module's description.
@@ -165,19 +149,5 @@ mod tests {
         assert!(refused.is_sorted_by(|a, b| a > b));
         budget.set_estimate(Instant::ZERO, Bitrate::ZERO);
         assert!(!budget.admit(Instant::from_millis(900), PACKET, Claim::Audio), "nothing of nothing");
-    }
-
-    #[test]
-    fn a_tier_goes_before_its_protection() {
-        let mbps = Bitrate::mbps;
-        for (media, redundancy, estimate, expected) in [
-            (mbps(2), 0.2, mbps(3), Fit::Fits),
-            (mbps(2), 0.6, mbps(3), Fit::DropTier), // they do not fit together
-            (mbps(1), 1.2, mbps(3), Fit::DropTier), // they fit, but repair takes 40 %
-            (mbps(1), 1.0, mbps(3), Fit::Fits),
-        ] {
-            let found = fit(media, redundancy, estimate, Carries::Video);
-            assert_eq!(found, expected, "{media} {redundancy} {estimate}");
-        }
     }
 }
