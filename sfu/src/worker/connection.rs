@@ -3,9 +3,10 @@
 use core::time::Duration;
 
 use bytes::BytesMut;
+use proto::rtp::RtpView;
 use proto::time::{Instant, earliest};
 
-use crate::network::cipher::{Cipher, CipherError, SrtpCipher};
+use crate::network::cipher::{Cipher, CipherError, OVERHEAD_MAX, SrtpCipher, authenticate};
 use crate::network::dtls::{DtlsEvent, DtlsServer};
 use crate::network::ice_lite::{Credentials, IceEvent, IceLite};
 use crate::network::path::Path;
@@ -101,7 +102,9 @@ impl Connection {
         path: Path,
         bytes: &[u8],
     ) -> Option<Result<BytesMut, CipherError>> {
-        let packet = self.cipher.as_mut()?.unprotect_rtp(bytes);
+        let mut packet = BytesMut::from(bytes);
+        let opened = self.cipher.as_mut()?.open_rtp(&mut packet);
+        let packet = opened.map(|length| packet.split_to(length));
         Some(self.follow(now, path, packet))
     }
 
@@ -112,20 +115,32 @@ impl Connection {
         path: Path,
         bytes: &[u8],
     ) -> Option<Result<BytesMut, CipherError>> {
-        let packet = self.cipher.as_mut()?.unprotect_rtcp(bytes);
+        let mut packet = BytesMut::from(bytes);
+        let opened = self.cipher.as_mut()?.open_rtcp(&mut packet);
+        let packet = opened.map(|length| packet.split_to(length));
         Some(self.follow(now, path, packet))
     }
 
     /// Encrypts an RTP packet; `None` if there is no path or no key, and nothing can be sent.
     pub(super) fn protect_rtp(&mut self, packet: &[u8]) -> Option<(Path, BytesMut)> {
         let path = self.open_path()?;
-        Some((path, self.cipher.as_mut()?.protect_rtp(packet).ok()?))
+        let header = RtpView::parse_protected(packet).ok()?.header_len();
+        let mut out = with_room(packet);
+        let sealed = self.cipher.as_mut()?.seal_rtp_in_place(&mut out, header, packet.len() - header).ok()?;
+        out.truncate(sealed.length);
+        if let Some(tag) = sealed.tag {
+            authenticate(&mut out, &[(0..sealed.length, tag)]);
+        }
+        Some((path, out))
     }
 
     /// Encrypts an RTCP packet; `None` if there is no path or no key, and nothing can be sent.
     pub(super) fn protect_rtcp(&mut self, packet: &[u8]) -> Option<(Path, BytesMut)> {
         let path = self.open_path()?;
-        Some((path, self.cipher.as_mut()?.protect_rtcp(packet).ok()?))
+        let mut out = with_room(packet);
+        let length = self.cipher.as_mut()?.seal_rtcp(&mut out, packet.len()).ok()?;
+        out.truncate(length);
+        Some((path, out))
     }
 
     /// Time has passed.
@@ -214,4 +229,11 @@ impl Connection {
         }
         packet
     }
+}
+
+/// A packet with the room for what sealing it adds.
+fn with_room(packet: &[u8]) -> BytesMut {
+    let mut out = BytesMut::zeroed(packet.len() + OVERHEAD_MAX);
+    out[..packet.len()].copy_from_slice(packet);
+    out
 }

@@ -160,7 +160,7 @@ impl Worker {
 fn cipher_drop(error: CipherError) -> DropReason {
     match error {
         CipherError::Replayed | CipherError::Reused => DropReason::Replayed,
-        CipherError::Malformed => DropReason::Malformed,
+        CipherError::Malformed | CipherError::NoRoom => DropReason::Malformed,
         CipherError::TooManySources => DropReason::TooManyStreams,
         CipherError::Authentication | CipherError::Exhausted | CipherError::KeyLength { .. } => {
             DropReason::Unauthenticated

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use bytes::BytesMut;
 use dimpl::{Dtls, Output};
 use proto::seed::Chance;
 use proto::time::{Instant, earliest};
@@ -31,8 +30,8 @@ const CHECK_LATER: Duration = Duration::from_millis(2_500); // Chromium's interv
 /// A packet that came, decrypted.
 #[derive(Debug)]
 pub(crate) enum Packet {
-    Rtp(BytesMut),
-    Rtcp(BytesMut),
+    Rtp(Vec<u8>),
+    Rtcp(Vec<u8>),
 }
 
 /// See the module's description.
@@ -150,14 +149,14 @@ impl Transport {
     /// Encrypts and sends.
     pub(crate) fn send_rtp(&mut self, packet: &[u8]) {
         if let Some(cipher) = &mut self.cipher {
-            self.out.push_back(cipher.protect_rtp(packet).expect("well-formed").to_vec());
+            self.out.push_back(cipher.protect_rtp(packet).expect("well-formed"));
         }
     }
 
     /// Encrypts and sends.
     pub(crate) fn send_rtcp(&mut self, packet: &[u8]) {
         if let Some(cipher) = &mut self.cipher {
-            self.out.push_back(cipher.protect_rtcp(packet).expect("well-formed").to_vec());
+            self.out.push_back(cipher.protect_rtcp(packet).expect("well-formed"));
         }
     }
 

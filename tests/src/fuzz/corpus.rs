@@ -294,12 +294,8 @@ pub(super) fn srtp() -> Vec<Vec<u8>> {
     let mut inputs = Vec::new();
     for keys in srtp_keys() {
         let mut client = SrtpCipher::client(&keys).expect("keys of the right length");
-        inputs.extend(
-            rtp().iter().filter_map(|packet| client.protect_rtp(packet).ok()).map(|sealed| sealed.to_vec()),
-        );
-        inputs.extend(
-            rtcp().iter().filter_map(|packet| client.protect_rtcp(packet).ok()).map(|sealed| sealed.to_vec()),
-        );
+        inputs.extend(rtp().iter().filter_map(|packet| client.protect_rtp(packet).ok()));
+        inputs.extend(rtcp().iter().filter_map(|packet| client.protect_rtcp(packet).ok()));
     }
     inputs
 }

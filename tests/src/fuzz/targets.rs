@@ -173,7 +173,7 @@ fn stun(input: &[u8]) {
     ice.handle_timeout(now);
 }
 
-/// Each profile's cipher takes a genuine packet, then the input as RTP and as RTCP.
+/// Each profile's cipher takes a genuine packet, then the input as RTP and as RTCP, to open and to seal.
 fn srtp(input: &[u8]) {
     for keys in corpus::srtp_keys() {
         let mut server = SrtpCipher::server(&keys).expect("keys of the right length");
@@ -183,6 +183,10 @@ fn srtp(input: &[u8]) {
             assert!(packet.len() < input.len());
         }
         let _ = server.unprotect_rtcp(input);
+        if let Ok(packet) = server.protect_rtp(input) {
+            assert!(packet.len() > input.len());
+        }
+        let _ = server.protect_rtcp(input);
     }
 }
 

@@ -1,16 +1,29 @@
 //! What protects media on its way: SRTP with the keys that DTLS agreed on, or nothing where a lower layer does it.
 //!
-//! In: packets as they are on the wire or in the house. Out: the same the other way round, in a buffer of their own.
+//! In: packets as they are on the wire or in the house. Out: the same the other way round, where they lie.
 //! Time: none. Limit: see [`SrtpCipher`].
+//!
+//! `srtp` guards the sequence of packets, by `replay` and `sources`; `transform` seals and opens one, in `gcm` or in
+//! `counter_mode`; the latter's `tags` are computed many at once.
 
+mod counter_mode;
+mod gcm;
+mod hmac;
+mod keys;
 mod replay;
+mod single;
+mod sources;
 mod srtp;
+mod tags;
+mod transform;
 
 use core::fmt;
 
-use bytes::BytesMut;
-
 pub use self::srtp::SrtpCipher;
+pub use self::tags::{PendingTag, authenticate};
+
+/// The most bytes that sealing appends to a packet: SRTCP's tag in AES-GCM and trailer (RFC 7714 §9).
+pub const OVERHEAD_MAX: usize = gcm::Gcm::TAG + transform::RTCP_TRAILER;
 
 /// How packets are protected.
 pub enum Cipher {
@@ -21,35 +34,59 @@ pub enum Cipher {
 }
 
 impl Cipher {
-    /// Opens an RTP packet that arrived.
-    pub fn unprotect_rtp(&mut self, packet: &[u8]) -> Result<BytesMut, CipherError> {
+    /// Opens an RTP packet where it lies; the packet in the clear is its first bytes, as many as returned.
+    ///
+    /// What is in `packet` after an error is of no use.
+    pub fn open_rtp(&mut self, packet: &mut [u8]) -> Result<usize, CipherError> {
         match self {
-            Self::Srtp(srtp) => srtp.unprotect_rtp(packet),
-            Self::Plain => Ok(BytesMut::from(packet)),
+            Self::Srtp(srtp) => srtp.open_rtp(packet),
+            Self::Plain => Ok(packet.len()),
         }
     }
 
-    /// Opens a compound RTCP packet that arrived.
-    pub fn unprotect_rtcp(&mut self, packet: &[u8]) -> Result<BytesMut, CipherError> {
+    /// Opens a compound RTCP packet, as [`Self::open_rtp`] an RTP packet.
+    pub fn open_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, CipherError> {
         match self {
-            Self::Srtp(srtp) => srtp.unprotect_rtcp(packet),
-            Self::Plain => Ok(BytesMut::from(packet)),
+            Self::Srtp(srtp) => srtp.open_rtcp(packet),
+            Self::Plain => Ok(packet.len()),
         }
     }
 
-    /// Seals an RTP packet that shall leave.
-    pub fn protect_rtp(&mut self, packet: &[u8]) -> Result<BytesMut, CipherError> {
+    /// Seals an RTP packet: its header is `out[..header]`, and `payload` is written behind it, copied and encrypted in
+    /// one pass. `out` has room for [`OVERHEAD_MAX`] more bytes.
+    pub fn seal_rtp(&mut self, out: &mut [u8], header: usize, payload: &[u8]) -> Result<Sealed, CipherError> {
         match self {
-            Self::Srtp(srtp) => srtp.protect_rtp(packet),
-            Self::Plain => Ok(BytesMut::from(packet)),
+            Self::Srtp(srtp) => srtp.seal_rtp(out, header, payload),
+            Self::Plain => {
+                let behind = out.get_mut(header..).and_then(|out| out.get_mut(..payload.len()));
+                behind.ok_or(CipherError::NoRoom)?.copy_from_slice(payload);
+                Ok(Sealed { length: header + payload.len(), tag: None })
+            }
         }
     }
 
-    /// Seals a compound RTCP packet that shall leave.
-    pub fn protect_rtcp(&mut self, packet: &[u8]) -> Result<BytesMut, CipherError> {
+    /// Seals an RTP packet with `payload` bytes behind its header in `out` already, as [`Self::seal_rtp`] does.
+    pub fn seal_rtp_in_place(
+        &mut self,
+        out: &mut [u8],
+        header: usize,
+        payload: usize,
+    ) -> Result<Sealed, CipherError> {
         match self {
-            Self::Srtp(srtp) => srtp.protect_rtcp(packet),
-            Self::Plain => Ok(BytesMut::from(packet)),
+            Self::Srtp(srtp) => srtp.seal_rtp_in_place(out, header, payload),
+            Self::Plain => {
+                let length = header.saturating_add(payload);
+                if length > out.len() { Err(CipherError::NoRoom) } else { Ok(Sealed { length, tag: None }) }
+            }
+        }
+    }
+
+    /// Seals the compound RTCP packet that is `out[..length]`, with its tag; the length that it has then.
+    pub fn seal_rtcp(&mut self, out: &mut [u8], length: usize) -> Result<usize, CipherError> {
+        match self {
+            Self::Srtp(srtp) => srtp.seal_rtcp(out, length),
+            Self::Plain if length > out.len() => Err(CipherError::NoRoom),
+            Self::Plain => Ok(length),
         }
     }
 }
@@ -63,6 +100,16 @@ impl fmt::Debug for Cipher {
     }
 }
 
+/// A packet that was sealed.
+#[derive(Debug, Clone, Copy)]
+#[must_use = "a packet without its tag is no packet"]
+pub struct Sealed {
+    /// Its length in bytes, with the room for the tag.
+    pub length: usize,
+    /// What [`authenticate`] computes the tag from before the packet may leave; `None` if it is complete.
+    pub tag: Option<PendingTag>,
+}
+
 /// Why a packet was not opened or sealed; it is to be dropped and counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CipherError {
@@ -72,9 +119,12 @@ pub enum CipherError {
     /// The packet was here before, or is too old to tell.
     #[error("the packet was received before, or is older than the replay window")]
     Replayed,
-    /// The packet is too short for what its header says, or not encrypted at all.
+    /// The packet's length is not what its header says, nor that of any datagram, or it is not encrypted at all.
     #[error("the packet is malformed")]
     Malformed,
+    /// There is no room for the sealed packet.
+    #[error("the sealed packet does not fit into the room for it")]
+    NoRoom,
     /// There are already as many SSRCs as one peer may have.
     #[error("more SSRCs than one peer may have")]
     TooManySources,

@@ -1,19 +1,40 @@
-//! The replay window of one SSRC (RFC 3711 §3.3.2).
+//! The replay window of one SSRC (RFC 3711 §3.3.2), and the index of its packets (§3.3.1).
 //!
-//! In: indices of packets, extended so that they never wrap. Out: whether one is new. Time: none. Limit: `WINDOW`
+//! In: sequence numbers, indices. Out: indices, which never wrap, and whether one is new. Time: none. Limit: `WINDOW`
 //! packets behind the highest one; what is older counts as received.
+
+use proto::rtp::SeqNo;
 
 const WINDOW: u64 = 1024; // packets: a second at 10 Mbit/s, which no network reorders by; RFC 3711 asks for 64
 const WORDS: usize = (WINDOW / 64) as usize;
+const HALF: u16 = 1 << 15; // half the sequence numbers: the farther half is the other way round
 
 /// Which of the last packets have been here.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ReplayWindow {
-    highest: Option<u64>,
+    pub(super) highest: Option<u64>,
     seen: [u64; WORDS], // a ring: the bit of index i is i modulo WINDOW
 }
 
 impl ReplayWindow {
+    /// The 48-bit index of a sequence number: rollover counter and number; `None` when there are no more.
+    ///
+    /// It is the one nearest to the highest index so far. The counter begins at zero and is not taken below it.
+    pub(super) fn extend(&self, seq: SeqNo) -> Option<u64> {
+        let Some(highest) = self.highest else {
+            return Some(u64::from(seq.0));
+        };
+        let (rollover, highest_seq) = (highest >> 16, highest as u16);
+        let rollover = if highest_seq < HALF && seq.0 > highest_seq + HALF {
+            rollover.saturating_sub(1)
+        } else if highest_seq >= HALF && highest_seq - HALF > seq.0 {
+            rollover + 1
+        } else {
+            rollover
+        };
+        u32::try_from(rollover).is_ok().then_some(rollover << 16 | u64::from(seq.0))
+    }
+
     /// Whether a packet with this index was not here before. Changes nothing: it may yet fail to authenticate.
     pub(super) fn admits(&self, index: u64) -> bool {
         match self.highest {
@@ -84,7 +105,39 @@ mod tests {
         }
     }
 
+    const ROUND: u64 = 1 << 16;
+
+    #[test]
+    fn the_index_is_the_nearest_to_the_highest() {
+        for (name, highest, seq, index) in [
+            ("the first", None, 65_535, Some(65_535)),
+            ("the next", Some(7), 8, Some(8)),
+            ("one before", Some(7), 6, Some(6)),
+            ("half of them further", Some(100), 32_868, Some(32_868)),
+            ("farther than half, but nothing is below zero", Some(100), 32_869, Some(32_869)),
+            ("farther than half", Some(ROUND + 100), 32_869, Some(32_869)),
+            ("not so far", Some(ROUND + 100), 32_868, Some(ROUND + 32_868)),
+            ("over the wrap", Some(65_535), 0, Some(ROUND)),
+            ("half of them back", Some(40_000), 7_232, Some(7_232)),
+            ("farther back than half", Some(40_000), 7_231, Some(ROUND + 7_231)),
+            ("the last of all", Some((1 << 48) - 2), 65_535, Some((1 << 48) - 1)),
+            ("none left", Some((1 << 48) - 1), 0, None),
+        ] {
+            let window = ReplayWindow { highest, ..ReplayWindow::default() };
+            assert_eq!(window.extend(SeqNo(seq)), index, "{name}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn an_index_is_found_again_within_half_the_numbers(
+            highest in 0_u64..1 << 40, step in -32_767_i64..=32_767
+        ) {
+            let index = highest.saturating_add_signed(step);
+            let window = ReplayWindow { highest: Some(highest), ..ReplayWindow::default() };
+            prop_assert_eq!(window.extend(SeqNo(index as u16)), Some(index));
+        }
+
         #[test]
         fn it_agrees_with_a_set_of_all_indices(steps in prop::collection::vec(-1500_i64..1500, 1..400)) {
             let (mut window, mut all, mut at) = (ReplayWindow::default(), BTreeSet::new(), 1_u64 << 20);
