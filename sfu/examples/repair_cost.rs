@@ -9,7 +9,6 @@
 use core::time::Duration;
 use std::hint::black_box;
 
-use bytes::Bytes;
 use proto::codec::Codec;
 use proto::rtp::extension::{Extension, ExtensionMap};
 use proto::rtp::{ExtensionId, PayloadType, SeqNo};
@@ -19,7 +18,7 @@ use proto::seed::Seed;
 use proto::time::{Instant, NtpTime};
 use sfu::transport::clock::RtpClock;
 use sfu::transport::packet::{SourceHeader, SourcePacket, StreamId};
-use sfu::transport::rtp_send::{Admitted, RtpSendPipeline};
+use sfu::transport::rtp_send::{Admitted, Plaintext, RtpSendPipeline};
 use sfu::transport::selector::First;
 
 const WALL: NtpTime = NtpTime::from_bits(0xE000_0000_0000_0000);
@@ -38,7 +37,7 @@ fn main() {
 /// Forwards two minutes of pictures; how long a packet took.
 fn round(packets: &[SourcePacket]) -> f64 {
     let mut slot = slot();
-    let mut out = Vec::with_capacity(1_500);
+    let mut out = Plaintext::default();
     let mut forwarded = 0;
     let began = std::time::Instant::now();
     for (number, packet) in (0_u64..).zip(packets) {
@@ -93,5 +92,5 @@ fn packet(number: u64) -> SourcePacket {
         orientation: None,
         repair_time: Duration::ZERO,
     };
-    SourcePacket::new(header, Bytes::from(payload), 0..PAYLOAD)
+    SourcePacket::new(header, &payload)
 }

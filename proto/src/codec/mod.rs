@@ -11,7 +11,7 @@ mod picture_id;
 mod vp8;
 mod vp9;
 
-pub use picture_id::{PictureIdOffsets, PictureIdRewriter};
+pub use picture_id::{PictureIdOffsets, PictureIdRewriter, PictureIds};
 
 use crate::signal::Kind;
 
@@ -139,11 +139,11 @@ mod tests {
                 prop_assert!(size.is_none_or(|(width, height)| width.min(height) > 0), "{codec:?}: {size:?}");
                 let mut out = Vec::new();
                 rewriter.switch();
-                rewriter.rewrite(codec, &payload, &mut out);
+                let ids = PictureIds::read(codec, &payload);
+                let offsets = rewriter.follow(ids);
+                offsets.rewrite(ids, &payload, &mut out);
                 prop_assert!((payload.len()..=payload.len() + 1).contains(&out.len()), "{codec:?}");
-                let mut again = Vec::new();
-                PictureIdRewriter::rewrite_with(rewriter.offsets(), codec, &payload, &mut again);
-                prop_assert_eq!(out, again);
+                prop_assert!(offsets.alter(ids) || out == payload, "{codec:?}: what changes nothing says so");
             }
         }
     }

@@ -13,17 +13,31 @@ use super::{Codec, vp8, vp9};
 const PICTURE_MASK: u16 = 0x7fff; // 15 bits
 const NARROW_MASK: u16 = 0x7f; // 7 bits
 
-/// Where a payload descriptor has its ids; the picture id, if any, comes before the `TL0PICIDX`.
+/// A payload's ids, and where its descriptor has them; the picture id, if any, comes before the `TL0PICIDX`.
+///
+/// Only VP8 and VP9 have ids; payloads of other codecs, those without ids and those too short to read have none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct IdFields {
+pub struct PictureIds {
     pub(super) picture: Option<PictureIdField>,
     pub(super) tl0: Option<Tl0Field>,
+}
+
+impl PictureIds {
+    /// The ids of a payload.
+    pub fn read(codec: Codec, payload: &[u8]) -> Self {
+        let ids = match codec {
+            Codec::Vp8 => vp8::picture_ids(payload),
+            Codec::Vp9 => vp9::picture_ids(payload),
+            Codec::H264 | Codec::Av1 | Codec::Opus | Codec::Red => None,
+        };
+        ids.unwrap_or_default()
+    }
 }
 
 /// A `PictureID`, of either width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PictureIdField {
-    at: usize,
+    at: u8,
     width: Width,
     pub(super) id: u16,
 }
@@ -37,12 +51,12 @@ enum Width {
 impl PictureIdField {
     /// The M bit and the 7 or 15 bits after it, at byte `at`.
     pub(super) fn parse(payload: &[u8], at: usize) -> Option<Self> {
-        let first = *payload.get(at)?;
+        let (first, place) = (*payload.get(at)?, u8::try_from(at).ok()?);
         if first & 0x80 == 0 {
-            return Some(Self { at, width: Width::Narrow, id: first.into() });
+            return Some(Self { at: place, width: Width::Narrow, id: first.into() });
         }
         let id = u16::from_be_bytes([first, *payload.get(at + 1)?]) & PICTURE_MASK;
-        Some(Self { at, width: Width::Wide, id })
+        Some(Self { at: place, width: Width::Wide, id })
     }
 
     /// Bytes on the wire.
@@ -57,20 +71,17 @@ impl PictureIdField {
 /// A `TL0PICIDX`: the running number of pictures in temporal layer 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tl0Field {
-    at: usize,
+    at: u8,
     pub(super) index: u8,
 }
 
 impl Tl0Field {
     pub(super) fn parse(payload: &[u8], at: usize) -> Option<Self> {
-        Some(Self { at, index: *payload.get(at)? })
+        Some(Self { index: *payload.get(at)?, at: u8::try_from(at).ok()? })
     }
 }
 
 /// Lets the picture ids of one stream go on over changes of its source.
-///
-/// Only VP8 and VP9 have ids; payloads of other codecs, those without ids and those too short to read are copied as
-/// they are.
 #[derive(Debug, Clone, Default)]
 pub struct PictureIdRewriter {
     offsets: PictureIdOffsets,
@@ -99,34 +110,21 @@ impl PictureIdRewriter {
     /// Another source is next: its first packet gets the ids after the newest ones sent.
     ///
     /// That packet must start the key frame that the stream switches at; earlier ones of the same source must not be
-    /// given at all, and late ones of the former source to [`Self::rewrite_with`] only. After a pause of the same
+    /// given at all, and late ones of the former source are rewritten by its own offsets. After a pause of the same
     /// source this closes the gap too.
     pub fn switch(&mut self) {
         self.picture_switch = true;
         self.tl0_switch = true;
     }
 
-    /// Appends `payload` to `out`, its ids shifted to follow those sent before.
-    pub fn rewrite(&mut self, codec: Codec, payload: &[u8], out: &mut Vec<u8>) {
-        let Some(fields) = id_fields(codec, payload) else { return out.extend_from_slice(payload) };
-        let newest = fields.picture.map(|picture| self.follow_picture(picture));
-        if let Some(tl0) = fields.tl0 {
+    /// A packet with these ids is next: the offsets by which it follows those sent before, and by which it can be rewritten
+    /// again.
+    pub fn follow(&mut self, ids: PictureIds) -> PictureIdOffsets {
+        let newest = ids.picture.map(|picture| self.follow_picture(picture));
+        if let Some(tl0) = ids.tl0 {
             self.follow_tl0(tl0, newest);
         }
-        self.offsets.write(fields, payload, out);
-    }
-
-    /// The offsets for packets of the present source; those after a packet's [`Self::rewrite`] rewrite it alike.
-    pub const fn offsets(&self) -> PictureIdOffsets {
         self.offsets
-    }
-
-    /// Appends `payload` to `out`, its ids shifted by `offsets`: for packets that were or could have been sent before.
-    pub fn rewrite_with(offsets: PictureIdOffsets, codec: Codec, payload: &[u8], out: &mut Vec<u8>) {
-        match id_fields(codec, payload) {
-            Some(fields) => offsets.write(fields, payload, out),
-            None => out.extend_from_slice(payload),
-        }
     }
 
     /// Takes note of a picture; says whether it is of the newest one.
@@ -175,32 +173,32 @@ enum Age {
 }
 
 impl PictureIdOffsets {
-    fn write(self, fields: IdFields, payload: &[u8], out: &mut Vec<u8>) {
+    /// Whether they change anything in a payload with such ids.
+    pub fn alter(self, ids: PictureIds) -> bool {
+        ids.picture.is_some_and(|field| field.width == Width::Narrow || self.picture != 0)
+            || ids.tl0.is_some() && self.tl0 != 0
+    }
+
+    /// Appends a payload, which has these ids, to `out`, its ids shifted.
+    pub fn rewrite(self, ids: PictureIds, payload: &[u8], out: &mut Vec<u8>) {
         let mut from = 0;
-        if let Some(field) = fields.picture {
+        if let Some(field) = ids.picture {
             let plain = field.id.wrapping_add(self.picture) & PICTURE_MASK;
             let id = match (field.width, self.narrow) {
                 (Width::Narrow, Some(newest)) => nearest(newest, plain),
                 (Width::Narrow, None) | (Width::Wide, _) => plain,
             };
-            out.extend_from_slice(&payload[..field.at]);
+            out.extend_from_slice(&payload[..usize::from(field.at)]);
             out.extend_from_slice(&(id | !PICTURE_MASK).to_be_bytes());
-            from = field.at + field.width();
+            from = usize::from(field.at) + field.width();
         }
-        if let Some(field) = fields.tl0 {
-            out.extend_from_slice(&payload[from..field.at]);
+        if let Some(field) = ids.tl0 {
+            let at = usize::from(field.at);
+            out.extend_from_slice(&payload[from..at]);
             out.push(field.index.wrapping_add(self.tl0));
-            from = field.at + 1;
+            from = at + 1;
         }
         out.extend_from_slice(&payload[from..]);
-    }
-}
-
-fn id_fields(codec: Codec, payload: &[u8]) -> Option<IdFields> {
-    match codec {
-        Codec::Vp8 => vp8::id_fields(payload),
-        Codec::Vp9 => vp9::id_fields(payload),
-        Codec::H264 | Codec::Av1 | Codec::Opus | Codec::Red => None,
     }
 }
 
@@ -267,19 +265,23 @@ mod tests {
             ((vp9.i.then_some(vp9.picture_id), vp9.l.then_some(vp9.tl0picidx)), frame)
         };
         assert_eq!(frame, &FRAME[..], "the frame is as it was");
-        let read = id_fields(codec, payload).expect("ids");
+        let read = PictureIds::read(codec, payload);
         assert!(read.picture.is_none_or(|field| field.width == Width::Wide), "15 bits");
         ids
     }
 
-    /// Rewrites, and checks that it can be done again.
+    fn is_narrow(ids: PictureIds) -> bool {
+        ids.picture.is_some_and(|field| field.width == Width::Narrow)
+    }
+
+    /// Rewrites, and checks that a change is told.
     fn rewrite(rewriter: &mut PictureIdRewriter, codec: Codec, payload: &[u8]) -> Vec<u8> {
         let mut out = vec![0xee; 3];
-        rewriter.rewrite(codec, payload, &mut out);
-        let mut again = vec![0xee; 3];
-        PictureIdRewriter::rewrite_with(rewriter.offsets(), codec, payload, &mut again);
-        assert_eq!(out, again, "a retransmission is the same");
+        let ids = PictureIds::read(codec, payload);
+        let offsets = rewriter.follow(ids);
+        offsets.rewrite(ids, payload, &mut out);
         assert_eq!(out[..3], [0xee; 3], "the payload is appended");
+        assert_eq!(offsets.alter(ids), out[3..] != *payload || is_narrow(ids), "it is told whether it changes");
         out.split_off(3)
     }
 
@@ -522,7 +524,8 @@ mod tests {
         for picture in 0..0x8010_u32 {
             let payloads = payloader.payload(1200, &Bytes::from_static(&FRAME)).expect("a frame");
             let mut out = Vec::new();
-            rewriter.rewrite(Codec::Vp8, &payloads[0], &mut out);
+            let ids = PictureIds::read(Codec::Vp8, &payloads[0]);
+            rewriter.follow(ids).rewrite(ids, &payloads[0], &mut out);
             let mut vp8 = Vp8Packet::default();
             vp8.depacketize(&out.into()).expect("a VP8 descriptor");
             assert_eq!(vp8.picture_id, picture as u16 & PICTURE_MASK);
@@ -568,7 +571,7 @@ mod tests {
                     let want = (picture.wrapping_add(place) & PICTURE_MASK, tl0.wrapping_add(place as u8));
                     prop_assert_eq!(read(codec, &sent), (Some(want.0), Some(want.1)));
                     if source.width == Width::Wide {
-                        let offsets = rewriter.offsets();
+                        let offsets = rewriter.offsets;
                         prop_assert_eq!(*constant.get_or_insert(offsets), offsets);
                     }
                 }
@@ -584,14 +587,14 @@ mod tests {
             let mut ids = |picture: u16| {
                 let payload = packet(Codec::Vp8, Width::Narrow, (Some(picture), None));
                 let out = rewrite(&mut rewriter, Codec::Vp8, &payload);
-                (out, rewriter.offsets())
+                (out, rewriter.offsets)
             };
             let newest = start + count;
             let offsets = (start..=newest).map(&mut ids).last().expect("at least two").1;
             let neighbor = (i32::from(newest) + other) as u16 & PICTURE_MASK;
             let mut out = Vec::new();
             let payload = packet(Codec::Vp8, Width::Narrow, (Some(neighbor), None));
-            PictureIdRewriter::rewrite_with(offsets, Codec::Vp8, &payload, &mut out);
+            offsets.rewrite(PictureIds::read(Codec::Vp8, &payload), &payload, &mut out);
             prop_assert_eq!(read(Codec::Vp8, &out).0, Some(neighbor));
         }
 
@@ -604,11 +607,7 @@ mod tests {
             rewrite(&mut rewriter, codec, &packet(codec, Width::Wide, (Some(picture), Some(tl0))));
             rewriter.switch();
             let out = rewrite(&mut rewriter, codec, &payload);
-            let Some(fields) = id_fields(codec, &payload) else {
-                prop_assert_eq!(out, payload);
-                return Ok(());
-            };
-            let written = id_fields(codec, &out).expect("still readable");
+            let (fields, written) = (PictureIds::read(codec, &payload), PictureIds::read(codec, &out));
             let next = fields.picture.map(|_| (picture + 1) & PICTURE_MASK);
             prop_assert_eq!(written.picture.map(|field| field.id), next);
             prop_assert_eq!(written.tl0.map(|field| field.index), fields.tl0.map(|_| tl0.wrapping_add(1)));
@@ -616,10 +615,11 @@ mod tests {
         }
     }
 
-    fn without_ids(payload: &[u8], fields: IdFields) -> Vec<u8> {
+    fn without_ids(payload: &[u8], fields: PictureIds) -> Vec<u8> {
         let mut rest = payload.to_vec();
-        fields.tl0.map(|field| rest.remove(field.at));
-        fields.picture.map(|field| rest.drain(field.at..field.at + field.width()).count());
+        fields.tl0.map(|field| rest.remove(usize::from(field.at)));
+        let range = |field: PictureIdField| usize::from(field.at)..usize::from(field.at) + field.width();
+        fields.picture.map(|field| rest.drain(range(field)).count());
         rest
     }
 }

@@ -2,17 +2,17 @@
 //!
 //! In: an RTP payload. Out: facts of it. Time: none. Limit: a descriptor is at most six bytes.
 
-use super::picture_id::{IdFields, PictureIdField, Tl0Field};
+use super::picture_id::{PictureIds, PictureIdField, Tl0Field};
 
 /// What the descriptor says and the VP8 bytes after it.
 struct Vp8<'a> {
     starts_frame: bool,
-    ids: IdFields,
+    ids: PictureIds,
     frame: &'a [u8],
 }
 
 /// Where the payload's ids are; `None` if the descriptor is cut short.
-pub(super) fn id_fields(payload: &[u8]) -> Option<IdFields> {
+pub(super) fn picture_ids(payload: &[u8]) -> Option<PictureIds> {
     parse(payload).map(|vp8| vp8.ids)
 }
 
@@ -40,7 +40,7 @@ fn parse(payload: &[u8]) -> Option<Vp8<'_>> {
     let first = *payload.first()?;
     let starts_frame = first & 0x17 == 0x10; // S=1, PID=0
     let mut at = 1;
-    let mut ids = IdFields::default();
+    let mut ids = PictureIds::default();
     if first & 0x80 != 0 {
         let present = *payload.get(at)?;
         at += 1;

@@ -3,7 +3,7 @@
 //! In: an RTP payload. Out: facts of it. Time: none. Limit: the payload's length.
 
 use super::bits::{BitReader, Escapes};
-use super::picture_id::{IdFields, PictureIdField, Tl0Field};
+use super::picture_id::{PictureIds, PictureIdField, Tl0Field};
 
 const SYNC_CODE: u32 = 0x49_83_42;
 const COLOR_SPACE_RGB: u32 = 7;
@@ -19,13 +19,13 @@ struct KeyFrame<'a> {
 /// The descriptor up to the ids: all that rewriting looks at.
 struct Head {
     flags: u8,
-    ids: IdFields,
+    ids: PictureIds,
     spatial_layer: u8,
     length: usize,
 }
 
 /// Where the payload's ids are; `None` if the descriptor is cut short.
-pub(super) fn id_fields(payload: &[u8]) -> Option<IdFields> {
+pub(super) fn picture_ids(payload: &[u8]) -> Option<PictureIds> {
     parse_head(payload).map(|head| head.ids)
 }
 
@@ -53,7 +53,7 @@ fn key_frame(payload: &[u8]) -> Option<KeyFrame<'_>> {
 
 fn parse_head(payload: &[u8]) -> Option<Head> {
     let flags = *payload.first()?;
-    let mut head = Head { flags, ids: IdFields::default(), spatial_layer: 0, length: 1 };
+    let mut head = Head { flags, ids: PictureIds::default(), spatial_layer: 0, length: 1 };
     if flags & 0x80 != 0 {
         let picture = PictureIdField::parse(payload, head.length)?;
         head.length += picture.width();

@@ -7,6 +7,9 @@ use super::{ExtensionId, FIXED_LEN, PROFILE_ONE_BYTE, PROFILE_TWO_BYTE, PayloadT
 /// Extension elements in one header: identifiers are 8 bits and differ.
 const ELEMENTS_MAX: usize = 255;
 
+/// What a block of extensions can be padded to, in words: more than any that is sent.
+const WORDS_MAX: usize = 64;
+
 /// The longest extension value that fits any form, in bytes (RFC 8285 §4.3).
 const VALUE_MAX: usize = 255;
 
@@ -31,6 +34,17 @@ impl RtpHeader {
     /// The one-byte form is used unless an identifier is above 14 or a value is empty or longer than 16 bytes. What
     /// no form can express is left out: an identifier of 0, a value longer than 255 bytes.
     pub fn write(&self, extensions: &[(ExtensionId, &[u8])], out: &mut Vec<u8>) {
+        self.write_padded(extensions, 0, out);
+    }
+
+    /// The same, the extensions taking `words_min` words of 32 bits at least if there are any, so that headers of one
+    /// stream can be equally long; tells how many they take.
+    pub fn write_padded(
+        &self,
+        extensions: &[(ExtensionId, &[u8])],
+        words_min: usize,
+        out: &mut Vec<u8>,
+    ) -> usize {
         let start = out.len();
         out.reserve(FIXED_LEN);
         out.push(0x80);
@@ -41,7 +55,7 @@ impl RtpHeader {
 
         let written = || extensions.iter().filter(|(id, value)| is_writable(*id, value)).take(ELEMENTS_MAX);
         if written().next().is_none() {
-            return;
+            return 0;
         }
         out[start] |= 0x10;
         let one_byte = written().all(|(id, value)| id.0 <= 14 && (1..=16).contains(&value.len()));
@@ -58,9 +72,10 @@ impl RtpHeader {
             }
             out.extend_from_slice(value);
         }
-        let words = (out.len() - block).div_ceil(4);
+        let words = (out.len() - block).div_ceil(4).max(words_min.min(WORDS_MAX));
         out.resize(block + words * 4, 0);
         out[length_at..block].copy_from_slice(&(words as u16).to_be_bytes());
+        words
     }
 }
 
@@ -121,6 +136,24 @@ mod tests {
             let packet = written(&extensions);
             assert_eq!(packet[0] & 0x10 != 0, !block.is_empty(), "{name}: the extension bit");
             assert_eq!(packet[12..], *block, "{name}");
+        }
+    }
+
+    #[test]
+    fn headers_can_be_equally_long_whatever_they_carry() {
+        for (name, extensions, least, words) in [
+            ("nothing to pad", &[][..], 3, 0),
+            ("shorter", &[(1, &[7][..])], 3, 3),
+            ("long enough", &[(1, &[7; 16][..])], 3, 5),
+            ("more than is sensible", &[(1, &[7][..])], 9_000, WORDS_MAX),
+        ] {
+            let extensions: Vec<_> = extensions.iter().map(|&(id, value)| (ExtensionId(id), value)).collect();
+            let mut out = Vec::new();
+            assert_eq!(HEADER.write_padded(&extensions, least, &mut out), words, "{name}");
+            let block = if words > 0 { 4 + 4 * words } else { 0 };
+            assert_eq!(out.len(), FIXED_LEN + block, "{name}");
+            let read = crate::rtp::RtpView::parse(&out).expect("a whole packet");
+            assert_eq!(read.extensions().count(), extensions.len(), "{name}: padding is no element");
         }
     }
 

@@ -12,11 +12,13 @@ pub mod red;
 pub mod rtx;
 mod seq;
 pub mod symbol;
+mod template;
 mod view;
 
 pub use header::RtpHeader;
 pub use mutable::{MutableExtension, zero_mutable};
 pub use seq::SeqUnwrapper;
+pub use template::HeaderTemplate;
 pub use view::{Extensions, RtpError, RtpView};
 
 /// A synchronization source: the number that names one stream of packets.

@@ -1,7 +1,8 @@
 //! The connection layer: what a datagram is, where it may be answered to, and the keys that open it.
 //!
-//! Four parts that do not know each other: [`demux`] sorts datagrams by their first bytes, [`ice_lite`] decides which
-//! paths are proved and which one is used, [`dtls`] agrees on keys, [`cipher`] uses them. The worker joins them.
+//! Parts that do not know each other: [`demux`] sorts datagrams by their first bytes, [`ice_lite`] decides which paths are
+//! proved and which one is used, [`dtls`] agrees on keys, [`cipher`] uses them, [`transmits`] collects what leaves. The
+//! worker joins them.
 
 pub mod cipher;
 pub mod demux;
@@ -9,3 +10,4 @@ pub mod dtls;
 pub mod ice_lite;
 pub mod path;
 pub mod stun;
+pub mod transmits;

@@ -14,7 +14,6 @@ use std::sync::Arc;
 
 use core::time::Duration;
 
-use bytes::Bytes;
 use fec::loss_model::LossModel;
 use proto::ids::{Mid, Rid};
 use proto::rtcp::Rtcp;
@@ -178,7 +177,7 @@ impl ConnectionPipeline {
         &mut self,
         now: Instant,
         wall: NtpTime,
-        bytes: &Bytes,
+        bytes: &[u8],
     ) -> Result<Option<Received>, RtpDrop> {
         let view = RtpView::parse(bytes)?;
         self.note_arrival(now, &view);
@@ -537,7 +536,7 @@ mod tests {
         let mut bytes = Vec::new();
         header.write(&[(MID, b"0"), (RID, rid.as_bytes())], &mut bytes);
         bytes.extend_from_slice(&[0x11, 0, 0, 0]);
-        let received = pipeline.handle_rtp(Instant::from_millis(millis), WALL, &Bytes::from(bytes));
+        let received = pipeline.handle_rtp(Instant::from_millis(millis), WALL, &bytes);
         received.unwrap().unwrap().stream
     }
 

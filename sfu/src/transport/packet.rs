@@ -1,10 +1,11 @@
 //! A publisher's packet after decryption and recovery: what every subscriber of its stream gets a rewritten copy of.
 
-use core::ops::Range;
+use core::ops::Deref;
 use core::time::Duration;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
-use bytes::Bytes;
-use proto::codec::Codec;
+use proto::codec::{Codec, PictureIds};
 use proto::rtp::PayloadType;
 
 use super::clock::RtpClock;
@@ -18,11 +19,9 @@ pub struct StreamId {
     pub index: u32,
 }
 
-/// A source packet. Clones share the payload.
-#[derive(Debug, Clone)]
-pub struct SourcePacket {
-    bytes: Bytes,
-    payload: Range<usize>,
+/// What a packet's header says, apart from its payload.
+#[derive(Debug, Clone, Copy)]
+pub struct SourceHeader {
     /// The stream's extended sequence number.
     pub seq: u64,
     /// The publisher's RTP timestamp.
@@ -33,8 +32,6 @@ pub struct SourcePacket {
     pub payload_type: PayloadType,
     /// What the payload is.
     pub codec: Codec,
-    /// Whether it starts a key frame.
-    pub key_frame: bool,
     /// The stream's clock when the packet arrived.
     pub clock: RtpClock,
     /// The loudness that the publisher measured (RFC 6464), as its one byte.
@@ -45,56 +42,157 @@ pub struct SourcePacket {
     pub repair_time: Duration,
 }
 
-/// What a packet's header says, apart from its payload.
-#[derive(Debug, Clone, Copy)]
-pub struct SourceHeader {
-    /// See [`SourcePacket::seq`].
-    pub seq: u64,
-    /// See [`SourcePacket::timestamp`].
-    pub timestamp: u32,
-    /// See [`SourcePacket::marker`].
-    pub marker: bool,
-    /// See [`SourcePacket::payload_type`].
-    pub payload_type: PayloadType,
-    /// See [`SourcePacket::codec`].
-    pub codec: Codec,
-    /// See [`SourcePacket::clock`].
-    pub clock: RtpClock,
-    /// See [`SourcePacket::audio_level`].
-    pub audio_level: Option<u8>,
-    /// See [`SourcePacket::orientation`].
-    pub orientation: Option<u8>,
-    /// See [`SourcePacket::repair_time`].
-    pub repair_time: Duration,
-}
-
-impl SourcePacket {
-    /// The packet whose payload lies at `payload` of `bytes`.
-    pub fn new(header: SourceHeader, bytes: Bytes, payload: Range<usize>) -> Self {
-        let key_frame = proto::codec::starts_key_frame(header.codec, &bytes[payload.clone()]);
-        Self {
-            bytes,
-            payload,
-            seq: header.seq,
-            timestamp: header.timestamp,
-            marker: header.marker,
-            payload_type: header.payload_type,
-            codec: header.codec,
-            key_frame,
-            clock: header.clock,
-            audio_level: header.audio_level,
-            orientation: header.orientation,
-            repair_time: header.repair_time,
-        }
-    }
-
+impl SourceHeader {
     /// Whether it is sound.
     pub fn is_sound(&self) -> bool {
         matches!(self.codec, Codec::Opus | Codec::Red)
     }
+}
+
+/// A source packet: its header's fields, and its payload. Clones share it.
+#[derive(Debug, Clone)]
+pub struct SourcePacket(Arc<Stored>);
+
+#[derive(Debug)]
+struct Stored {
+    header: SourceHeader,
+    is_key_frame: bool,
+    picture_ids: PictureIds,
+    payload: Vec<u8>,
+}
+
+impl Stored {
+    fn new(header: SourceHeader, payload: Vec<u8>) -> Self {
+        let is_key_frame = proto::codec::starts_key_frame(header.codec, &payload);
+        let picture_ids = PictureIds::read(header.codec, &payload);
+        Self { header, is_key_frame, picture_ids, payload }
+    }
+}
+
+impl SourcePacket {
+    /// A packet with this payload, without padding.
+    pub fn new(header: SourceHeader, payload: &[u8]) -> Self {
+        Self(Arc::new(Stored::new(header, payload.to_vec())))
+    }
+
+    /// Whether it starts a key frame.
+    pub fn is_key_frame(&self) -> bool {
+        self.0.is_key_frame
+    }
+
+    /// The ids of its picture.
+    pub fn picture_ids(&self) -> PictureIds {
+        self.0.picture_ids
+    }
 
     /// The media payload, without padding.
     pub fn payload(&self) -> &[u8] {
-        &self.bytes[self.payload.clone()]
+        &self.0.payload
+    }
+
+    fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+}
+
+impl Deref for SourcePacket {
+    type Target = SourceHeader;
+
+    fn deref(&self) -> &SourceHeader {
+        &self.0.header
+    }
+}
+
+/// Packets that nobody holds any more beyond these are given back to the allocator, one with each new packet. Fewer are
+/// kept, for the next packets are as many.
+const SPARE: usize = 32;
+
+/// Where a stream's packets are stored, each once: the memory of those that nobody holds any more serves the next.
+///
+/// It keeps as many as are held and [`SPARE`], so it is as large as what caches and queues may hold.
+#[derive(Debug, Default)]
+pub struct PacketPool {
+    /// In the order in which they were stored, which is about that in which they are let go.
+    packets: VecDeque<SourcePacket>,
+}
+
+impl PacketPool {
+    /// Stores a packet.
+    pub fn store(&mut self, header: SourceHeader, payload: &[u8]) -> SourcePacket {
+        let packet = self.reuse(header, payload).unwrap_or_else(|| SourcePacket::new(header, payload));
+        self.packets.push_back(packet.clone());
+        packet
+    }
+
+    fn reuse(&mut self, header: SourceHeader, payload: &[u8]) -> Option<SourcePacket> {
+        if self.packets.get(SPARE).is_some_and(|packet| !packet.is_shared()) {
+            self.packets.pop_front();
+        }
+        self.packets.front().filter(|packet| !packet.is_shared())?;
+        let mut packet = self.packets.pop_front()?;
+        let stored = Arc::get_mut(&mut packet.0)?;
+        let mut bytes = core::mem::take(&mut stored.payload);
+        bytes.clear();
+        bytes.extend_from_slice(payload);
+        *stored = Stored::new(header, bytes);
+        Some(packet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::time::NtpTime;
+
+    use super::*;
+
+    fn header(seq: u64) -> SourceHeader {
+        SourceHeader {
+            seq,
+            timestamp: 0,
+            marker: false,
+            payload_type: PayloadType(96),
+            codec: Codec::Vp8,
+            clock: RtpClock { at: NtpTime::from_bits(0), rtp: 0, rate: 90_000 },
+            audio_level: None,
+            orientation: None,
+            repair_time: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn memory_is_used_again_when_nobody_holds_it_and_never_before() {
+        let mut pool = PacketPool::default();
+        let mut held = VecDeque::new();
+        for seq in 0..1_000_u64 {
+            let size = 1 + seq as usize % 7;
+            held.push_back(pool.store(header(seq), &vec![seq as u8; size]));
+            if held.len() > 100 {
+                held.pop_front();
+            }
+            for packet in &held {
+                assert_eq!(packet.payload(), vec![packet.seq as u8; 1 + packet.seq as usize % 7]);
+            }
+        }
+        assert_eq!(pool.packets.len(), 101, "as many as were held at a time");
+    }
+
+    #[test]
+    fn what_a_burst_took_is_given_back() {
+        let mut pool = PacketPool::default();
+        let burst: Vec<_> = (0..500).map(|seq| pool.store(header(seq), &[1])).collect();
+        assert_eq!(pool.packets.len(), 500);
+        drop(burst);
+        for seq in 500..2_000 {
+            pool.store(header(seq), &[1]);
+        }
+        assert_eq!(pool.packets.len(), SPARE);
+    }
+
+    #[test]
+    fn a_packet_says_whether_it_starts_a_key_frame_also_in_used_memory() {
+        let mut pool = PacketPool::default();
+        for (seq, payload, key) in [(0, [0x10, 0], true), (1, [0x10, 1], false), (2, [0x10, 0], true)] {
+            assert_eq!(pool.store(header(seq), &payload).is_key_frame(), key, "{seq}");
+        }
     }
 }

@@ -10,7 +10,6 @@ mod redundant_audio;
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use fec::nack::NackGenerator;
 use fec::repair_time::RepairTime;
 use fec::retransmit::PacketCache;
@@ -27,7 +26,7 @@ use super::clock::RtpClock;
 use super::downlink::PACKET_OVERHEAD;
 use super::keyframes::KeyFrameRequester;
 use super::meter::RateMeter;
-use super::packet::{SourceHeader, SourcePacket, StreamId};
+use super::packet::{PacketPool, SourceHeader, SourcePacket, StreamId};
 use super::reception::Reception;
 use forward_repair::RepairReceiver;
 use redundant_audio::RedundantAudio;
@@ -67,7 +66,7 @@ pub struct Arrival<'a> {
     /// Its header, read.
     pub view: RtpView<'a>,
     /// All of it.
-    pub bytes: &'a Bytes,
+    pub bytes: &'a [u8],
     /// The section's codecs.
     pub codecs: &'a [SectionCodec],
     /// The connection's header extensions.
@@ -130,6 +129,7 @@ pub struct RtpRecvPipeline {
     again: Vec<u64>,
     now: Instant,
     repair_time: RepairTime,
+    pool: PacketPool,
     cache: PacketCache<SourcePacket>,
     redundant_audio: RedundantAudio,
     reception: Reception,
@@ -167,6 +167,7 @@ impl RtpRecvPipeline {
             again: Vec::new(),
             now,
             repair_time: RepairTime::default(),
+            pool: PacketPool::default(),
             cache: PacketCache::default(),
             redundant_audio: RedundantAudio::default(),
             key_frames: codec.pli.then(KeyFrameRequester::default),
@@ -214,8 +215,7 @@ impl RtpRecvPipeline {
             return Err(RecvDrop::EarlyRetransmission(original));
         }
         header.payload_type = codec.payload_type;
-        let start = view.header_len() + view.payload().len() - rest.len();
-        let packet = SourcePacket::new(header, arrival.bytes.clone(), start..start + rest.len());
+        let packet = self.pool.store(header, rest);
         self.accept(now, packet, Way::Retransmission)
     }
 
@@ -416,14 +416,13 @@ impl RtpRecvPipeline {
     }
 
     /// The packet of an arrival whose header is the original's.
-    fn source_packet(&self, now: Instant, arrival: &Arrival<'_>) -> Result<SourcePacket, RecvDrop> {
+    fn source_packet(&mut self, now: Instant, arrival: &Arrival<'_>) -> Result<SourcePacket, RecvDrop> {
         let view = &arrival.view;
         let codec = arrival.codecs.iter().find(|codec| codec.payload_type == view.payload_type());
         let unknown = RecvDrop::UnknownPayloadType(view.payload_type().0);
         let known = codec.and_then(|codec| codec.codec).ok_or(unknown)?;
         let header = self.header(now, arrival, known, view.seq());
-        let start = view.header_len();
-        Ok(SourcePacket::new(header, arrival.bytes.clone(), start..start + view.payload().len()))
+        Ok(self.pool.store(header, view.payload()))
     }
 
     fn header(&self, now: Instant, arrival: &Arrival<'_>, codec: Codec, seq: SeqNo) -> SourceHeader {
@@ -488,7 +487,7 @@ impl RtpRecvPipeline {
                 (self.picture_interval * 7 + now.since(self.last_picture).min(IDLE_MAX)) / 8;
             self.last_picture = now;
         }
-        if packet.key_frame {
+        if packet.is_key_frame() {
             if let Some(key_frames) = &mut self.key_frames {
                 key_frames.handle_key_frame(now);
             }
@@ -543,7 +542,6 @@ mod tests {
             bytes.extend_from_slice(&seq.to_be_bytes());
         }
         bytes.extend_from_slice(&[0x11, 0, 0, 0]);
-        let bytes = Bytes::from(bytes);
         let view = RtpView::parse(&bytes).unwrap();
         let (codecs, extensions) = ([codec()], ExtensionMap::default());
         let arrival = Arrival { view, bytes: &bytes, codecs: &codecs, extensions: &extensions };

@@ -8,8 +8,10 @@
 //! to fill.
 
 mod forward_repair;
+mod headers;
 mod patience;
 mod pending;
+mod plaintext;
 mod redundant_audio;
 mod repair;
 mod write;
@@ -29,6 +31,7 @@ use proto::time::{Instant, NtpTime, earliest};
 
 pub use forward_repair::Covered;
 pub use pending::{Admitted, Pending, SendStats, Written};
+pub use plaintext::Plaintext;
 pub use redundant_audio::{RedundantAudio, RepeatedAudio};
 pub use repair::{Leg, Repair, Tables};
 
@@ -36,6 +39,7 @@ use super::downlink::WAIT_MAX;
 use super::packet::{SourcePacket, StreamId};
 use super::rewriter::{Rewriter, Traced};
 use super::selector::{Admission, First, Selector};
+use headers::Headers;
 use pending::{PayloadMapping, What};
 use repair::Answer;
 
@@ -64,6 +68,9 @@ pub struct RtpSendPipeline {
     rtt: Duration,
     /// The stream and the source's timestamp of the picture whose packets were admitted last.
     picture: Option<(StreamId, u32)>,
+    /// The length of that picture's largest payload so far.
+    largest: usize,
+    headers: Headers,
     newest: Option<(StreamId, u64)>,
     /// Packets that came after later ones, and when: a subscriber may have asked for them meanwhile.
     late: VecDeque<(StreamId, u64, Instant)>,
@@ -85,6 +92,7 @@ impl RtpSendPipeline {
             rtx_ssrc: Ssrc(chance.number()),
             rtx_next: SeqNo(chance.number() as u16 & 0x7fff),
             negotiated,
+            headers: Headers::new(&extensions),
             extensions,
             payload_types: Vec::new(),
             selector: Selector::default(),
@@ -93,6 +101,7 @@ impl RtpSendPipeline {
             repeats: Repeats::default(),
             rtt: RTT_DEFAULT,
             picture: None,
+            largest: 0,
             newest: None,
             late: VecDeque::new(),
             wait_max: WAIT_MAX,
@@ -168,6 +177,7 @@ impl RtpSendPipeline {
     /// Takes what a new offer says about the slot; its payload types must be mapped anew.
     pub fn renegotiate(&mut self, negotiated: Vec<SectionCodec>, extensions: ExtensionMap) {
         self.negotiated = negotiated;
+        self.headers = Headers::new(&extensions);
         self.extensions = extensions;
     }
 
@@ -181,12 +191,12 @@ impl RtpSendPipeline {
         let Some(mapping) = self.mapping(packet.payload_type) else {
             return Admitted::Unmapped;
         };
-        let joinable = packet.key_frame || packet.is_sound();
+        let joinable = packet.is_key_frame() || packet.is_sound();
         let admission = self.selector.admit(stream, joinable);
         if admission == Admission::Drop {
             return Admitted::No;
         }
-        self.picture = Some((stream, packet.timestamp));
+        self.note_picture(stream, packet);
         self.note_order(now, stream, packet.seq);
         let class = if packet.is_sound() {
             PacketClass::Audio
@@ -305,7 +315,7 @@ impl RtpSendPipeline {
 
     /// Whether its packets carry transport-wide numbers.
     pub fn is_numbered(&self) -> bool {
-        self.extensions.id(Extension::TransportSequence).is_some()
+        self.headers.is_numbered()
     }
 
     /// Whether it has a stream of retransmissions.
@@ -320,6 +330,21 @@ impl RtpSendPipeline {
 
     fn mapping(&self, source: PayloadType) -> Option<PayloadMapping> {
         self.payload_types.iter().find(|mapping| mapping.source == source).copied()
+    }
+
+    fn note_picture(&mut self, stream: StreamId, packet: &SourcePacket) {
+        if self.begins_picture(stream, packet) {
+            self.picture = Some((stream, packet.timestamp));
+            self.largest = 0;
+        }
+        self.largest = self.largest.max(packet.payload().len());
+    }
+
+    /// Whether another packet of the same picture, of those that came so far, is just a byte longer: libwebrtc cuts pictures
+    /// into packets that differ by no more.
+    fn is_a_byte_short(&self, packet: &SourcePacket) -> bool {
+        self.picture.is_some_and(|(_, timestamp)| timestamp == packet.timestamp)
+            && packet.payload().len() + 1 == self.largest
     }
 
     /// Notes whether a packet comes after later ones.

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use bytes::BytesMut;
 use cc::Transition;
 use proto::ids::{ParticipantId, RoomName, SessionId};
 use proto::seed::Seed;
@@ -109,8 +108,6 @@ pub enum Input<'a> {
 /// Something the shell shall do.
 #[derive(Debug)]
 pub enum Output {
-    /// Send a UDP datagram.
-    Transmit(Transmit),
     /// Send a text message on a WebSocket.
     Message {
         /// Which.
@@ -125,17 +122,6 @@ pub enum Output {
     },
     /// Something worth a log line.
     Event(Event),
-}
-
-/// A UDP datagram to send.
-#[derive(Debug)]
-pub struct Transmit {
-    /// The local address to send from, where it matters.
-    pub local: Option<IpAddr>,
-    /// Where to.
-    pub remote: SocketAddr,
-    /// The bytes.
-    pub bytes: BytesMut,
 }
 
 /// Something worth a log line; the shell decides how to show it.

@@ -80,6 +80,8 @@ pub(super) struct Client {
     pub(super) wake: Option<Instant>,
     /// Where its media last was sent to.
     pub(super) remote: Option<IpAddr>,
+    /// Whether it is among those who may have something to send.
+    pub(super) is_due: bool,
     /// When its pacer goes on.
     pub(super) pace: Option<Instant>,
     pub(super) allocator: Allocator,
@@ -130,6 +132,7 @@ impl Client {
             fit: Vec::new(),
             wake: None,
             remote: None,
+            is_due: false,
             pace: None,
             allocator: Allocator::default(),
             allocated: None,

@@ -2,14 +2,14 @@
 
 use core::time::Duration;
 
-use bytes::BytesMut;
-use proto::rtp::RtpView;
 use proto::time::{Instant, earliest};
 
-use crate::network::cipher::{Cipher, CipherError, OVERHEAD_MAX, SrtpCipher, authenticate};
+use crate::network::cipher::{Cipher, CipherError, SrtpCipher};
 use crate::network::dtls::{DtlsEvent, DtlsServer};
 use crate::network::ice_lite::{Credentials, IceEvent, IceLite};
 use crate::network::path::Path;
+use crate::network::transmits::Transmits;
+use crate::transport::rtp_send::Plaintext;
 
 /// What a connection tells the worker.
 #[derive(Debug)]
@@ -95,52 +95,42 @@ impl Connection {
         }
     }
 
-    /// Decrypts an SRTP packet that came by a validated path, and follows the peer to that path.
-    pub(super) fn unprotect_rtp(
+    /// Decrypts an SRTP packet that came by a validated path, where it lies, and follows the peer to that path. Tells how
+    /// long it is in the clear; `None` without a key.
+    pub(super) fn open_rtp(
         &mut self,
         now: Instant,
         path: Path,
-        bytes: &[u8],
-    ) -> Option<Result<BytesMut, CipherError>> {
-        let mut packet = BytesMut::from(bytes);
-        let opened = self.cipher.as_mut()?.open_rtp(&mut packet);
-        let packet = opened.map(|length| packet.split_to(length));
-        Some(self.follow(now, path, packet))
+        bytes: &mut [u8],
+    ) -> Option<Result<usize, CipherError>> {
+        let length = self.cipher.as_mut()?.open_rtp(bytes);
+        Some(self.follow(now, path, length))
     }
 
-    /// Decrypts an SRTCP packet that came by a validated path.
-    pub(super) fn unprotect_rtcp(
+    /// Decrypts an SRTCP packet that came by a validated path; see [`Self::open_rtp`].
+    pub(super) fn open_rtcp(
         &mut self,
         now: Instant,
         path: Path,
-        bytes: &[u8],
-    ) -> Option<Result<BytesMut, CipherError>> {
-        let mut packet = BytesMut::from(bytes);
-        let opened = self.cipher.as_mut()?.open_rtcp(&mut packet);
-        let packet = opened.map(|length| packet.split_to(length));
-        Some(self.follow(now, path, packet))
+        bytes: &mut [u8],
+    ) -> Option<Result<usize, CipherError>> {
+        let length = self.cipher.as_mut()?.open_rtcp(bytes);
+        Some(self.follow(now, path, length))
     }
 
-    /// Encrypts an RTP packet; `None` if there is no path or no key, and nothing can be sent.
-    pub(super) fn protect_rtp(&mut self, packet: &[u8]) -> Option<(Path, BytesMut)> {
+    /// Encrypts an RTP packet that is to leave; tells how long it is, or `None` if there is no path or no key, and nothing
+    /// can be sent.
+    pub(super) fn seal_rtp(&mut self, packet: &Plaintext, transmits: &mut Transmits) -> Option<usize> {
         let path = self.open_path()?;
-        let header = RtpView::parse_protected(packet).ok()?.header_len();
-        let mut out = with_room(packet);
-        let sealed = self.cipher.as_mut()?.seal_rtp_in_place(&mut out, header, packet.len() - header).ok()?;
-        out.truncate(sealed.length);
-        if let Some(tag) = sealed.tag {
-            authenticate(&mut out, &[(0..sealed.length, tag)]);
-        }
-        Some((path, out))
+        let cipher = self.cipher.as_mut()?;
+        transmits.push_rtp(path, (packet.header(), packet.payload()), cipher).ok()
     }
 
-    /// Encrypts an RTCP packet; `None` if there is no path or no key, and nothing can be sent.
-    pub(super) fn protect_rtcp(&mut self, packet: &[u8]) -> Option<(Path, BytesMut)> {
+    /// Encrypts an RTCP packet that is to leave; see [`Self::seal_rtp`].
+    pub(super) fn seal_rtcp(&mut self, packet: &[u8], transmits: &mut Transmits) -> Option<usize> {
         let path = self.open_path()?;
-        let mut out = with_room(packet);
-        let length = self.cipher.as_mut()?.seal_rtcp(&mut out, packet.len()).ok()?;
-        out.truncate(length);
-        Some((path, out))
+        let cipher = self.cipher.as_mut()?;
+        transmits.push_rtcp(path, packet, cipher).ok()
     }
 
     /// Time has passed.
@@ -229,11 +219,4 @@ impl Connection {
         }
         packet
     }
-}
-
-/// A packet with the room for what sealing it adds.
-fn with_room(packet: &[u8]) -> BytesMut {
-    let mut out = BytesMut::zeroed(packet.len() + OVERHEAD_MAX);
-    out[..packet.len()].copy_from_slice(packet);
-    out
 }

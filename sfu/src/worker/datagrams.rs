@@ -1,12 +1,11 @@
 //! A datagram's first steps: which protocol, whose, and is that address allowed to say so (RFC 7983, RFC 8445).
 
-use bytes::BytesMut;
 use proto::signal::ServerMessage;
 use proto::time::Instant;
 
 use super::client::ClientKey;
 use super::connection::{ConnectionEvent, Outage};
-use super::{DropReason, Event, Output, Transmit, Worker};
+use super::{DropReason, Event, Worker};
 use crate::network::cipher::CipherError;
 use crate::network::demux::{PacketKind, classify};
 use crate::network::path::Path;
@@ -41,7 +40,7 @@ impl Worker {
         if client.connection.ice.is_validated(path) {
             self.note_path(path, key);
         }
-        self.transmit(path, BytesMut::from(&response[..]));
+        self.transmit(path, &response);
         self.settle_connection(now, key);
         Ok(())
     }
@@ -76,18 +75,18 @@ impl Worker {
         Ok(())
     }
 
-    fn handle_srtp(&mut self, now: Instant, path: Path, bytes: &[u8]) -> Result<(), DropReason> {
+    fn handle_srtp(&mut self, now: Instant, path: Path, bytes: &mut [u8]) -> Result<(), DropReason> {
         let key = self.owner(path)?;
-        let packet = self.clients[key.0].connection.unprotect_rtp(now, path, bytes);
-        let packet = packet.ok_or(DropReason::NoKeys)?.map_err(cipher_drop)?;
-        self.handle_rtp(now, key, &packet.freeze())
+        let length = self.clients[key.0].connection.open_rtp(now, path, bytes);
+        let length = length.ok_or(DropReason::NoKeys)?.map_err(cipher_drop)?;
+        self.handle_rtp(now, key, &bytes[..length])
     }
 
-    fn handle_srtcp(&mut self, now: Instant, path: Path, bytes: &[u8]) -> Result<(), DropReason> {
+    fn handle_srtcp(&mut self, now: Instant, path: Path, bytes: &mut [u8]) -> Result<(), DropReason> {
         let key = self.owner(path)?;
-        let packet = self.clients[key.0].connection.unprotect_rtcp(now, path, bytes);
-        let packet = packet.ok_or(DropReason::NoKeys)?.map_err(cipher_drop)?;
-        self.handle_rtcp(now, key, &packet)
+        let length = self.clients[key.0].connection.open_rtcp(now, path, bytes);
+        let length = length.ok_or(DropReason::NoKeys)?.map_err(cipher_drop)?;
+        self.handle_rtcp(now, key, &bytes[..length])
     }
 
     /// The client to whom an address belongs, if it has proved itself by ICE.
@@ -101,7 +100,7 @@ impl Worker {
     /// Carries out what a connection wants after it was touched.
     pub(super) fn settle_connection(&mut self, now: Instant, key: ClientKey) {
         while let Some((path, bytes)) = self.clients[key.0].connection.poll_transmit() {
-            self.transmit(path, BytesMut::from(&bytes[..]));
+            self.transmit(path, &bytes);
         }
         while let Some(event) = self.clients[key.0].connection.poll_event(now) {
             self.handle_connection_event(now, key, event);
@@ -150,10 +149,14 @@ impl Worker {
         }
     }
 
-    pub(super) fn transmit(&mut self, path: Path, bytes: BytesMut) {
+    pub(super) fn transmit(&mut self, path: Path, bytes: &[u8]) {
+        self.transmits.push(path, bytes);
+        self.count_sent(bytes.len());
+    }
+
+    pub(super) fn count_sent(&mut self, length: usize) {
         self.stats.datagrams_out += 1;
-        self.stats.bytes_out += bytes.len() as u64;
-        self.outputs.push_back(Output::Transmit(Transmit { local: path.local, remote: path.remote, bytes }));
+        self.stats.bytes_out += length as u64;
     }
 }
 

@@ -62,21 +62,24 @@ impl Worker {
         Controller::new(&self.config.downlink, &seed)
     }
 
-    /// Sends what a subscriber's pacer lets go, chooses its layers anew if it is time, and sees to it that it goes on.
+    /// Sends what a subscriber's pacer lets go, and sees to it that it goes on.
     pub(super) fn pump(&mut self, now: Instant, key: ClientKey) {
         self.send_paced(now, key);
         self.tell_transitions(key);
-        if self.is_allocation_due(now, key) {
-            if self.clients[key.0].pipeline.relieve() {
-                self.stats.given_up += 1;
-            }
-            self.allocate(now, key);
-            for slot in 0..self.clients[key.0].slots.len() {
-                self.press(now, Route { subscriber: key, slot });
-            }
-        }
         let at = self.clients[key.0].pipeline.downlink().and_then(Downlink::poll_timeout);
+        let at = if self.is_allocation_due(now, key) { Some(now) } else { at };
         self.pace_at(now, key, at);
+    }
+
+    /// Chooses a subscriber's layers anew: by a timer, for it takes longer than a packet may.
+    fn reconsider(&mut self, now: Instant, key: ClientKey) {
+        if self.clients[key.0].pipeline.relieve() {
+            self.stats.given_up += 1;
+        }
+        self.allocate(now, key);
+        for slot in 0..self.clients[key.0].slots.len() {
+            self.press(now, Route { subscriber: key, slot });
+        }
     }
 
     /// Tells what has become of a subscriber's congestion control.
@@ -102,10 +105,14 @@ impl Worker {
             self.pacing.pop_first();
             let Some(client) = self.clients.get_mut(key.0) else { continue };
             client.pace = None;
-            if let Some(downlink) = client.pipeline.downlink_mut() {
+            let downlink = client.pipeline.downlink_mut();
+            if let Some(downlink) = downlink.filter(|own| own.poll_timeout().is_some_and(|at| at <= now)) {
                 downlink.handle_timeout(now);
             }
-            self.pump(now, key);
+            if self.is_allocation_due(now, key) {
+                self.reconsider(now, key);
+            }
+            self.make_due(key);
         }
     }
 
@@ -196,12 +203,12 @@ impl Worker {
             if !client.connection.is_open() {
                 return client.pipeline.drop_waiting(now);
             }
-            self.scratch.clear();
-            let Some(leaving) = client.pipeline.poll_rtp(now, wall, &mut self.scratch) else { return };
-            let Some((path, bytes)) = client.connection.protect_rtp(&self.scratch) else {
+            self.plaintext.clear();
+            let Some(leaving) = client.pipeline.poll_rtp(now, wall, &mut self.plaintext) else { return };
+            let Some(length) = client.connection.seal_rtp(&self.plaintext, &mut self.transmits) else {
                 return client.pipeline.drop_waiting(now); // no more keys: nothing can leave
             };
-            let size = DataSize::bytes(bytes.len() as u64 + IP_UDP_HEADERS);
+            let size = DataSize::bytes(length as u64 + IP_UDP_HEADERS);
             client.pipeline.handle_sent(now, &leaving, size);
             match leaving.class {
                 PacketClass::Audio | PacketClass::Base | PacketClass::Video => self.stats.forwarded += 1,
@@ -212,7 +219,7 @@ impl Worker {
                 PacketClass::Repair => self.stats.retransmitted += 1,
                 PacketClass::Padding => self.stats.padding_bytes += size.as_bytes(),
             }
-            self.transmit(path, bytes);
+            self.count_sent(length);
             if let Some((slot, stream)) = leaving.switched {
                 self.stats.layer_switches += 1;
                 self.note_switched(now, Route { subscriber: key, slot }, stream);
@@ -224,15 +231,14 @@ impl Worker {
     fn pace_at(&mut self, now: Instant, key: ClientKey, at: Option<Instant>) {
         let at = at.map(|at| at.max(now + TIMER_GRAIN));
         let Some(client) = self.clients.get_mut(key.0) else { return };
-        if client.pace == at {
-            return;
+        let Some(at) = at else { return }; // a wake-up for nothing is cheaper than to look for it
+        if client.pace.is_some_and(|pace| pace <= at) {
+            return; // it looks again then
         }
-        if let Some(pace) = std::mem::replace(&mut client.pace, at) {
+        if let Some(pace) = client.pace.replace(at) {
             self.pacing.remove(&(pace, key));
         }
-        if let Some(at) = at {
-            self.pacing.insert((at, key));
-        }
+        self.pacing.insert((at, key));
     }
 }
 

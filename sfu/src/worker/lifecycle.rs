@@ -1,6 +1,5 @@
 //! A client's life on a worker: its timers, the loss and return of its media, and its end.
 
-use bytes::BytesMut;
 use proto::ids::ParticipantId;
 use proto::signal::{CloseCode, LeaveReason};
 use proto::time::Instant;
@@ -83,7 +82,7 @@ impl Worker {
         for slot in 0..self.clients[key.0].slots.len() {
             self.retarget(now, Route { subscriber: key, slot });
         }
-        self.pump(now, key);
+        self.make_due(key);
     }
 
     /// Ends a client's stay: it is told, its room is told, and nothing of it remains.
@@ -135,7 +134,7 @@ impl Worker {
     fn say_goodbye(&mut self, key: ClientKey) {
         self.clients[key.0].connection.close();
         while let Some((path, bytes)) = self.clients[key.0].connection.poll_transmit() {
-            self.transmit(path, BytesMut::from(&bytes[..]));
+            self.transmit(path, &bytes);
         }
     }
 

@@ -1,6 +1,5 @@
 //! Media's way through the worker: from a publisher's stream to the slots that show it, and what comes back.
 
-use bytes::Bytes;
 use proto::ids::Rid;
 use proto::path_class::PathClass;
 use proto::rtcp::{self, Rtcp};
@@ -18,7 +17,7 @@ use crate::transport::connection::{Received, RtpDrop};
 use crate::transport::downlink::Downlink;
 use crate::transport::packet::StreamId;
 use crate::transport::rtp_recv::{RecvDrop, Way};
-use crate::transport::rtp_send::{Admitted, Pending, RtpSendPipeline, Written};
+use crate::transport::rtp_send::RtpSendPipeline;
 use crate::transport::selector::First;
 
 /// What a slot can show.
@@ -59,7 +58,7 @@ impl Worker {
         &mut self,
         now: Instant,
         key: ClientKey,
-        bytes: &Bytes,
+        bytes: &[u8],
     ) -> Result<(), DropReason> {
         let wall = self.wall(now);
         let client = &mut self.clients[key.0];
@@ -139,7 +138,7 @@ impl Worker {
         self.answer_nacks(now, key);
         let at = self.clients[key.0].pipeline.poll_timeout();
         self.wake_at(now, key, at);
-        self.pump(now, key);
+        self.make_due(key);
         Ok(())
     }
 
@@ -290,52 +289,13 @@ impl Worker {
             let awaited = slot.is_some_and(|slot| slot.awaited() == Some(received.stream));
             if awaited { Forwarded::Starving } else { Forwarded::Done }
         };
-        if client.pipeline.downlink().is_some() {
-            return match client.pipeline.offer(now, route.slot, received.stream, &received.packet) {
-                Offered::Queued => {
-                    self.pump(now, route.subscriber);
-                    Forwarded::Done
-                }
-                Offered::Refused => is_awaited(client.pipeline.slots().get(route.slot)),
-                Offered::GivenUp => {
-                    self.stats.given_up += 1;
-                    Forwarded::Done
-                }
-                Offered::Unmapped => {
-                    self.stats.count_drop(DropReason::UnknownPayloadType);
-                    Forwarded::Done
-                }
-            };
-        }
-        let Some(slot) = client.pipeline.slot_mut(route.slot) else { return Forwarded::Done };
-        match slot.admit(now, received.stream, &received.packet) {
-            Admitted::Yes(pending) => self.send_at_once(now, route, &pending),
-            Admitted::No => return is_awaited(Some(slot)),
-            Admitted::Unmapped => self.stats.count_drop(DropReason::UnknownPayloadType),
+        match client.pipeline.offer(now, route.slot, received.stream, &received.packet) {
+            Offered::Queued => self.make_due(route.subscriber),
+            Offered::Refused => return is_awaited(client.pipeline.slots().get(route.slot)),
+            Offered::GivenUp => self.stats.given_up += 1,
+            Offered::Unmapped => self.stats.count_drop(DropReason::UnknownPayloadType),
         }
         Forwarded::Done
-    }
-
-    /// Sends a packet without pacing: its subscriber does not tell what arrives.
-    fn send_at_once(&mut self, now: Instant, route: Route, pending: &Pending) {
-        let wall = self.wall(now);
-        let client = &mut self.clients[route.subscriber.0];
-        let Some(slot) = client.pipeline.slot_mut(route.slot) else { return };
-        self.scratch.clear();
-        let written = slot.write(now, wall, pending, None, &mut self.scratch);
-        if written == Written::Nothing {
-            return;
-        }
-        if let Some((path, bytes)) = client.connection.protect_rtp(&self.scratch) {
-            match written {
-                Written::Media(_) | Written::Switched(..) => self.stats.forwarded += 1,
-                Written::Again | Written::Parity(_) | Written::Nothing => self.stats.retransmitted += 1,
-            }
-            self.transmit(path, bytes);
-        }
-        if let Written::Switched(_, stream) = written {
-            self.note_switched(now, route, stream);
-        }
     }
 
     /// A slot shows another stream now: its clocks are needed soon, and its layer is worth showing.
@@ -403,9 +363,9 @@ impl Worker {
             self.stats.retransmissions_refused += 1;
             return;
         };
-        if client.pipeline.downlink().is_none() {
-            self.send_at_once(now, route, &pending);
-        } else if !client.pipeline.offer_repair(now, slot, pending) {
+        if client.pipeline.offer_repair(now, slot, pending) {
+            self.make_due(subscriber);
+        } else {
             self.stats.retransmissions_refused += 1;
         }
     }
@@ -424,13 +384,13 @@ impl Worker {
             any = true;
         }
         if any {
-            self.pump(now, subscriber);
+            self.make_due(subscriber);
         }
     }
 
     fn send_rtcp(&mut self, key: ClientKey, datagram: &[u8]) {
-        if let Some((path, bytes)) = self.clients[key.0].connection.protect_rtcp(datagram) {
-            self.transmit(path, bytes);
+        if let Some(length) = self.clients[key.0].connection.seal_rtcp(datagram, &mut self.transmits) {
+            self.count_sent(length);
         }
     }
 }

@@ -1,11 +1,14 @@
 //! `Worker`: the SFU itself, and the only place that knows all four layers.
 //!
-//! In: [`Input`]. Out: [`Output`], until `None`. Time: `now`, monotonic, with every input; `poll_timeout` names when to
-//! come back. A worker owns whole rooms: nothing is shared between workers, so there is nothing to lock.
+//! In: [`Input`], as many as there are at a time. Out: then [`Worker::poll_transmits`] until `None`, then
+//! [`Worker::poll_output`] until `None`. Time: `now`, monotonic, with every input; `poll_timeout` names when to come back. A
+//! worker owns whole rooms: nothing is shared between workers, so there is nothing to lock.
 //!
 //! A packet's way: [`network`](crate::network) tells what a datagram is and decrypts it, the publisher's
 //! [`ConnectionPipeline`](crate::transport::connection::ConnectionPipeline) makes it a source packet, the route table says
-//! whose slots it goes to, each slot writes its own copy, and the subscriber's connection encrypts it.
+//! whose slots it goes to, and each slot admits it to its subscriber's queue. When all inputs of a batch are in, each
+//! subscriber that has something to send gets its turn: its packets are written and encrypted one behind the other, so that
+//! they leave in runs.
 //! A message's way: [`adapter`](crate::adapter) reads it, [`control`](crate::control) decides, and this carries it out.
 
 mod api;
@@ -32,13 +35,14 @@ use slab::Slab;
 
 pub use api::{
     Config, DownlinkSettings, EstimatorChoice, Event, Grant, Input, MakeEstimator, Output, Protection,
-    RateLimits, SocketId, Transmit,
+    RateLimits, SocketId,
 };
 pub use stats::{DownlinkStats, DropReason, Metric, MetricKind, Stats};
 
 use crate::control::room::{MemberKey, Room};
 use crate::network::path::Path;
-use crate::transport::rtp_send::Tables;
+pub use crate::network::transmits::{Run, Transmits};
+use crate::transport::rtp_send::{Plaintext, Tables};
 use client::{Client, ClientKey};
 
 /// The least time to the next wake-up: timers are no finer than this, and a worker cannot spin.
@@ -69,7 +73,12 @@ pub struct Worker {
     /// By when each new WebSocket must have joined, in the order of their opening.
     unjoined: VecDeque<(Instant, SocketId)>,
     outputs: VecDeque<Output>,
-    scratch: Vec<u8>,
+    transmits: Transmits,
+    /// Subscribers that may have something to send.
+    due: VecDeque<ClientKey>,
+    /// The time of the last input.
+    now: Instant,
+    plaintext: Plaintext,
     /// How much repair meets which goal on which leg: worked out once for all of them.
     plans: Tables,
     stats: Stats,
@@ -95,14 +104,19 @@ impl Worker {
             pacing: BTreeSet::new(),
             unjoined: VecDeque::new(),
             outputs: VecDeque::new(),
-            scratch: Vec::new(),
+            transmits: Transmits::default(),
+            due: VecDeque::new(),
+            now: Instant::ZERO,
+            plaintext: Plaintext::default(),
             plans: Tables::new(OfflineMasks),
             stats: Stats::default(),
         }
     }
 
-    /// Something happened. Afterwards `poll_output` must be called until it has nothing more.
+    /// Something happened. After the last of what happened at a time [`Self::poll_transmits`] and [`Self::poll_output`] must
+    /// be called until they have nothing more.
     pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
+        self.now = now;
         match input {
             Input::Datagram { local, remote, bytes } => {
                 self.handle_datagram(now, Path { local, remote }, bytes);
@@ -115,6 +129,22 @@ impl Worker {
             Input::Drain => self.drain(),
             Input::Timeout => self.handle_timeout(now),
         }
+    }
+
+    /// Datagrams to be sent, now and in this order; whoever has sent them says so by [`Transmits::clear`].
+    ///
+    /// `None` when there are no more. They are made here, at the time of the last input.
+    pub fn poll_transmits(&mut self) -> Option<&mut Transmits> {
+        while !self.transmits.is_full()
+            && let Some(key) = self.due.pop_front()
+        {
+            if let Some(client) = self.clients.get_mut(key.0) {
+                client.is_due = false;
+                self.pump(self.now, key);
+            }
+        }
+        self.transmits.finish();
+        (!self.transmits.is_empty()).then_some(&mut self.transmits)
     }
 
     /// What to do next; `None` when all is done.
@@ -170,6 +200,14 @@ impl Worker {
             self.timers.remove(&(wake, key));
         }
         self.timers.insert((at, key));
+    }
+
+    /// A subscriber may have something to send; it gets its turn when all inputs are in.
+    fn make_due(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get_mut(key.0).filter(|client| !client.is_due) {
+            client.is_due = true;
+            self.due.push_back(key);
+        }
     }
 
     fn emit(&mut self, event: Event) {

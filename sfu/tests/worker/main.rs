@@ -5,6 +5,7 @@
     reason = "the whole crate is tests; clippy sees only #[test] functions as such"
 )]
 
+mod allocations;
 mod demands;
 mod downlink;
 mod forward_repair;

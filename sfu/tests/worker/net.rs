@@ -22,6 +22,7 @@ use sfu::worker::{
     Config, DownlinkSettings, EstimatorChoice, Event, Grant, Input, Output, Protection, SocketId, Worker,
 };
 
+use super::allocations::Allocations;
 use super::peer::{Peer, Plan};
 
 const OUTPUTS_MAX: usize = 5_000; // an input of one datagram reaches at most some dozens of slots
@@ -76,6 +77,8 @@ pub(crate) struct Net {
     pub(crate) events: Vec<(Instant, Event)>,
     /// Datagrams that reached the worker, if it is wished.
     pub(crate) captured: Option<Vec<(SocketAddr, Vec<u8>)>>,
+    /// What the worker allocates, if that is wished.
+    pub(crate) allocations: Option<Allocations>,
     in_flight: BTreeMap<(Instant, u64), Delivery>,
     sent: u64,
     next_socket: u64,
@@ -118,6 +121,7 @@ impl Net {
             links: Vec::new(),
             events: Vec::new(),
             captured: None,
+            allocations: None,
             in_flight: BTreeMap::new(),
             sent: 0,
             next_socket: 1,
@@ -200,7 +204,11 @@ impl Net {
 
     /// Gives the worker an input at this moment.
     pub(crate) fn input(&mut self, input: Input<'_>) {
-        self.worker.handle_input(self.now, input);
+        let is_media = matches!(&input, Input::Datagram { bytes, .. } if classify(bytes) == PacketKind::Rtp);
+        match self.allocations.as_mut().filter(|_| is_media) {
+            Some(allocations) => allocations.watch(&mut self.worker, self.now, input),
+            None => self.worker.handle_input(self.now, input),
+        }
         self.settle_worker();
     }
 
@@ -312,16 +320,24 @@ impl Net {
 
     /// Does what the worker says.
     fn settle_worker(&mut self) {
+        while let Some(transmits) = self.worker.poll_transmits() {
+            assert!(transmits.datagrams() < OUTPUTS_MAX, "the worker does not come to an end");
+            let mut sent = Vec::new();
+            for run in transmits.runs() {
+                let found = self.links.iter().position(|link| link.address == run.path.remote);
+                let Some(peer) = found else { continue };
+                sent.extend(run.datagrams().map(|datagram| (peer, datagram.to_vec())));
+            }
+            transmits.clear();
+            for (peer, datagram) in sent {
+                assert!(datagram.len() <= 1_300, "{} bytes", datagram.len());
+                self.send_down(peer, datagram);
+            }
+        }
         for count in 0.. {
             assert!(count < OUTPUTS_MAX, "the worker does not come to an end");
             let Some(output) = self.worker.poll_output() else { return };
             match output {
-                Output::Transmit(transmit) => {
-                    assert!(transmit.bytes.len() <= 1_300, "{} bytes", transmit.bytes.len());
-                    let found = self.links.iter().position(|link| link.address == transmit.remote);
-                    let Some(peer) = found else { continue };
-                    self.send_down(peer, transmit.bytes.to_vec());
-                }
                 Output::Message { socket, text } => {
                     let found = self.links.iter().position(|link| link.socket == Some(socket));
                     if let Some(peer) = found.filter(|peer| !self.links[*peer].silent) {

@@ -53,6 +53,8 @@ pub struct WorkerNode {
     owners: BTreeMap<SocketId, NodeId>,
     next_socket: u64,
     outputs: usize,
+    /// Made by the worker and not given to the world yet.
+    datagrams: VecDeque<Packet>,
     /// What each client's downlink was allowed when last looked at, and when to look again.
     allowed: BTreeMap<NodeId, (Bitrate, &'static str)>,
     look_at: Instant,
@@ -78,6 +80,7 @@ impl WorkerNode {
             owners: BTreeMap::new(),
             next_socket: 1,
             outputs: 0,
+            datagrams: VecDeque::new(),
             allowed: BTreeMap::new(),
             look_at: Instant::ZERO,
             facts: VecDeque::new(),
@@ -128,6 +131,30 @@ impl WorkerNode {
     }
 }
 
+impl WorkerNode {
+    fn poll_datagram(&mut self) -> Option<Packet> {
+        while self.datagrams.is_empty()
+            && let Some(transmits) = self.worker.poll_transmits()
+        {
+            for run in transmits.runs() {
+                let Some(to) = node_at(run.path.remote) else { continue };
+                self.datagrams.extend(run.datagrams().map(|bytes| datagram(flow_down(to), to, bytes.to_vec())));
+            }
+            transmits.clear();
+        }
+        let packet = self.datagrams.pop_front()?;
+        self.note_output();
+        Some(packet)
+    }
+
+    fn note_output(&mut self) {
+        self.outputs += 1;
+        if self.outputs == OUTPUTS_MAX {
+            self.violated("outputs-come-to-an-end", format!("{OUTPUTS_MAX} for one input"));
+        }
+    }
+}
+
 impl Node for WorkerNode {
     fn handle_packet(&mut self, now: Instant, packet: Packet) {
         match packet.payload {
@@ -151,16 +178,12 @@ impl Node for WorkerNode {
     }
 
     fn poll_packet(&mut self, _now: Instant) -> Option<Packet> {
+        if let Some(packet) = self.poll_datagram() {
+            return Some(packet);
+        }
         while let Some(output) = self.worker.poll_output() {
-            self.outputs += 1;
-            if self.outputs == OUTPUTS_MAX {
-                self.violated("outputs-come-to-an-end", format!("{OUTPUTS_MAX} for one input"));
-            }
+            self.note_output();
             match output {
-                Output::Transmit(transmit) => {
-                    let Some(to) = node_at(transmit.remote) else { continue };
-                    return Some(datagram(flow_down(to), to, transmit.bytes.into()));
-                }
                 Output::Message { socket, text } => {
                     let Some(&to) = self.owners.get(&socket) else { continue };
                     return Some(message(flow_down(to), to, text));

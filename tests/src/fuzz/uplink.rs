@@ -112,7 +112,7 @@ pub(super) fn run(mut input: &[u8]) {
         let next = Instant::from_millis(now.as_micros() / 1_000 + u64::from(head >> LENGTH_BITS));
         wake(&mut pipeline, next);
         now = next;
-        let _ = pipeline.handle_rtp(now, WALL, &packet.to_vec().into());
+        let _ = pipeline.handle_rtp(now, WALL, packet);
         let restored = std::iter::from_fn(|| pipeline.poll_restored(now)).count();
         assert!(restored <= RESTORED_MAX, "{restored} restored at once");
         take_rtcp(&mut pipeline);

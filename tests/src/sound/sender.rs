@@ -4,7 +4,6 @@
 //! encoder's own, or the pipeline's.
 
 use anyhow::{Result, bail};
-use bytes::Bytes;
 use fec::loss_model::{LossModel, PacketFate};
 use libopus::Encoder;
 use proto::codec::Codec;
@@ -17,7 +16,7 @@ use proto::time::{Instant, NtpTime};
 use sfu::transport::clock::RtpClock;
 use sfu::transport::downlink::IP_UDP_HEADERS;
 use sfu::transport::packet::{SourceHeader, SourcePacket, StreamId};
-use sfu::transport::rtp_send::{Admitted, RtpSendPipeline, Written};
+use sfu::transport::rtp_send::{Admitted, Plaintext, RtpSendPipeline, Written};
 use sfu::transport::selector::First;
 
 use super::Policy;
@@ -83,14 +82,14 @@ impl Sender {
             orientation: None,
             repair_time: core::time::Duration::ZERO,
         };
-        let packet = SourcePacket::new(header, Bytes::from(opus.clone()), 0..opus.len());
+        let packet = SourcePacket::new(header, &opus);
         let Admitted::Yes(pending) = self.pipeline.admit(now, STREAM, &packet) else {
             bail!("sound is always let in")
         };
         let wall = WALL.offset_nanos(now.since(Instant::ZERO).as_nanos() as i64);
-        let (mut rtp, transport) = (Vec::new(), Some(SeqNo(number as u16)));
+        let (mut rtp, transport) = (Plaintext::default(), Some(SeqNo(number as u16)));
         match self.pipeline.write(now, wall, &pending, transport, &mut rtp) {
-            Written::Media(_) | Written::Switched(..) => Ok(Sent { rtp, opus }),
+            Written::Media(_) | Written::Switched(..) => Ok(Sent { rtp: rtp.contiguous().to_vec(), opus }),
             other @ (Written::Again | Written::Parity(_) | Written::Nothing) => {
                 bail!("{other:?} was written")
             }

@@ -1,7 +1,7 @@
 //! One SFU core with what its outputs touch: the socket's sending half, the `WebSocket`s' queues, the rooms, the log.
 //!
-//! In: inputs. Out: everything the core puts out, at once after each input; datagrams at `flush`. Limit: a WebSocket
-//! whose queue is full is cut off, and to the core it has closed.
+//! In: inputs. Out: everything the core puts out, at `flush`. Limit: a WebSocket whose queue is full is cut off, and to the
+//! core it has closed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,27 +48,26 @@ impl Exchange {
     pub(super) fn close(&mut self, now: Instant, socket: SocketId) {
         if let Some(line) = self.lines.remove(&socket) {
             self.handle_input(now, Input::SocketClosed { socket });
-            drop(line); // its seat last: the core may have said that the room is closed
+            drop(line);
         }
     }
 
-    /// Gives `input` to the core and carries out what it says. A datagram that arrived before the last input is given
-    /// the time of that one: to the core, time does not go back.
+    /// Gives `input` to the core. A datagram that arrived before the last input is given the time of that one: to the core,
+    /// time does not go back.
     pub(super) fn handle_input(&mut self, now: Instant, input: Input<'_>) {
         let now = self.latest.max(now);
         self.latest = now;
         self.worker.handle_input(now, input);
+    }
+
+    /// Carries out what the core says to all that it was given.
+    pub(super) fn flush(&mut self) {
         self.carry_out();
         while let Some((socket, line)) = self.lost.pop() {
-            self.worker.handle_input(now, Input::SocketClosed { socket });
+            self.worker.handle_input(self.latest, Input::SocketClosed { socket });
             self.carry_out();
             let _ = line.cut.send(Cut); // fails if the WebSocket has already ended
         }
-    }
-
-    /// Sends the datagrams that wait.
-    pub(super) fn flush(&mut self) {
-        self.outgoing.flush();
     }
 
     /// When the core wants [`Input::Timeout`].
@@ -107,9 +106,12 @@ impl Exchange {
     }
 
     fn carry_out(&mut self) {
+        while let Some(transmits) = self.worker.poll_transmits() {
+            self.outgoing.send(transmits);
+            transmits.clear();
+        }
         while let Some(output) = self.worker.poll_output() {
             match output {
-                Output::Transmit(transmit) => self.outgoing.push(transmit),
                 Output::Message { socket, text } => self.send(socket, text),
                 Output::CloseSocket { socket } => drop(self.lines.remove(&socket)),
                 Output::Event(event) => self.tell(&event),
@@ -190,6 +192,7 @@ mod tests {
             for socket in [SocketId(1), SocketId(2)] {
                 exchange.handle_input(clock.now(), Input::SocketMessage { socket, text: "no JSON" });
             }
+            exchange.flush();
             assert!(eager.try_recv().is_ok(), "round {round}");
         }
         assert_eq!((lazy_cut.try_recv(), eager_cut.try_recv().is_err()), (Ok(Cut), true));

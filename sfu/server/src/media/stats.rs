@@ -21,9 +21,10 @@ pub(crate) fn describe() {
     );
     describe_counter!("lianmai_udp_sent_datagrams_total", "Datagrams that the kernel took for sending");
     describe_counter!(
-        "lianmai_udp_send_calls_total",
-        "System calls that sent them; fewer than datagrams where runs were joined"
+        "lianmai_udp_sent_runs_total",
+        "Runs that they went in: datagrams of one size to one destination, which the kernel handles as one"
     );
+    describe_counter!("lianmai_udp_send_calls_total", "System calls that sent them, each many runs");
     describe_counter!(
         "lianmai_udp_send_dropped_total",
         "Datagrams not sent, by reason: buffer_full or refused"
@@ -58,6 +59,7 @@ pub(super) fn publish(exchange: &Exchange, incoming: &Incoming, failures: &Failu
         ("lianmai_udp_unanswerable_datagrams_total", incoming.unanswerable),
         ("lianmai_udp_receive_failed_total", failures.count),
         ("lianmai_udp_sent_datagrams_total", sent.datagrams),
+        ("lianmai_udp_sent_runs_total", sent.runs),
         ("lianmai_udp_send_calls_total", sent.calls),
         ("lianmai_signal_overflowed_total", exchange.overflowed()),
     ] {

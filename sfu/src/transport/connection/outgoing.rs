@@ -1,5 +1,5 @@
 //! The way out of a [`ConnectionPipeline`]: packets that slots admitted wait in the downlink's pacer, if the subscriber
-//! tells of arrivals, and are written when they leave.
+//! tells of arrivals, else in a queue that is emptied with every batch, and are written when they leave.
 //!
 //! In: what slots admitted. Out: `poll_rtp`, plaintext packets in a buffer of the caller's, who encrypts each and says so
 //! by `handle_sent`. Limit: pictures wait [`WAIT_MAX`] at most, else their slot gives them up until its next key frame.
@@ -21,13 +21,16 @@ use proto::units::DataSize;
 use super::{ConnectionPipeline, RtpSendPipeline};
 use crate::transport::downlink::{Downlink, PACKET_OVERHEAD, WAIT_MAX};
 use crate::transport::packet::{SourcePacket, StreamId};
-use crate::transport::rtp_send::{Admitted, Covered, PADDING_MAX, Pending, Written};
+use crate::transport::rtp_send::{Admitted, Covered, PADDING_MAX, Pending, Plaintext, Written};
 
 /// Packets that were sent last and may serve as padding: half a second of a small layer.
 const RECENT_MAX: usize = 32;
 
 /// Less than this is not worth a packet of padding, which has a third of it in headers.
 const PADDING_LEAST: u64 = 200;
+
+/// Packets for a subscriber that tells nothing of arrivals in one batch; more are not let in.
+const UNPACED_MAX: usize = 1_024;
 
 /// When more waits than this, what waits is given up, and not only what comes: the rate has collapsed.
 const COLLAPSED: Duration = Duration::from_millis(600);
@@ -68,6 +71,8 @@ struct Padding {
 /// What the way out remembers beside the downlink.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
+    /// What leaves with this batch: for want of a downlink, nothing is paced.
+    unpaced: VecDeque<Queued>,
     recent: VecDeque<Recent>,
     /// What was written last and may become one of those.
     last: Option<(usize, SeqNo, SourcePacket)>,
@@ -176,10 +181,9 @@ impl ConnectionPipeline {
 
     /// Offers a packet of `stream` to a slot; what it admits waits in the pacer.
     pub fn offer(&mut self, now: Instant, slot: usize, stream: StreamId, packet: &SourcePacket) -> Offered {
-        let (Some(send), Some(downlink)) = (self.slots.get_mut(slot), &mut self.downlink) else {
-            return Offered::Refused;
-        };
-        let waits = !packet.is_sound() && downlink.queue_time() > send.wait_max();
+        let Some(send) = self.slots.get_mut(slot) else { return Offered::Refused };
+        let queue_time = self.downlink.as_ref().map_or(Duration::ZERO, Downlink::queue_time);
+        let waits = !packet.is_sound() && queue_time > send.wait_max();
         if waits && send.begins_picture(stream, packet) {
             let shown = send.current() == Some(stream);
             if shown {
@@ -190,7 +194,10 @@ impl ConnectionPipeline {
         }
         match send.admit(now, stream, packet) {
             Admitted::Yes(mut pending) => {
-                if pending.switches() && pending.class() == PacketClass::Base {
+                if let Some(downlink) = &mut self.downlink
+                    && pending.switches()
+                    && pending.class() == PacketClass::Base
+                {
                     // What waits of a larger layer would leave behind the smallest one's, and is no use then.
                     downlink.retain(|_, queued| queued.slot != slot || !queued.pending.is_picture());
                 }
@@ -216,7 +223,15 @@ impl ConnectionPipeline {
 
     /// Writes the next packet that may leave to `out`, which must be empty. After it was sent, and only then,
     /// [`Self::handle_sent`] must be called.
-    pub fn poll_rtp(&mut self, now: Instant, wall: NtpTime, out: &mut Vec<u8>) -> Option<Leaving> {
+    pub fn poll_rtp(&mut self, now: Instant, wall: NtpTime, out: &mut Plaintext) -> Option<Leaving> {
+        while let Some(queued) = self.outgoing.unpaced.pop_front() {
+            let class = queued.pending.class();
+            if let Some((switched, numbered)) = self.write_queued(now, wall, queued, out) {
+                let (is_parity, probe, app_limited) = (false, None, false);
+                return Some(Leaving { class, switched, is_parity, probe, numbered, app_limited });
+            }
+            out.clear();
+        }
         loop {
             let app_limited = self.downlink.as_ref()?.is_app_limited(now);
             if let Some(padding) = self.outgoing.padding {
@@ -338,6 +353,10 @@ impl ConnectionPipeline {
     /// Forgets what waits: there is nobody to send it to. Slots that lose something begin anew.
     pub fn drop_waiting(&mut self, now: Instant) {
         self.outgoing.padding = None;
+        if !self.outgoing.unpaced.is_empty() {
+            self.outgoing.unpaced.clear();
+            self.slots.iter_mut().for_each(RtpSendPipeline::restart);
+        }
         if let Some(downlink) = self.downlink.as_mut().filter(|downlink| !downlink.queue_time().is_zero()) {
             downlink.clear(now);
             self.slots.iter_mut().for_each(RtpSendPipeline::restart);
@@ -345,7 +364,13 @@ impl ConnectionPipeline {
     }
 
     fn enqueue(&mut self, now: Instant, slot: usize, pending: Pending) -> bool {
-        let Some(downlink) = &mut self.downlink else { return false };
+        let Some(downlink) = &mut self.downlink else {
+            let is_room = self.outgoing.unpaced.len() < UNPACED_MAX;
+            if is_room {
+                self.outgoing.unpaced.push_back(Queued { slot, pending });
+            }
+            return is_room;
+        };
         let class = pending.class();
         let length = pending.payload_len() as u64;
         // What has no content only tells the rewriter of a number that is not used.
@@ -359,12 +384,11 @@ impl ConnectionPipeline {
         now: Instant,
         wall: NtpTime,
         Queued { slot, pending }: Queued,
-        out: &mut Vec<u8>,
+        out: &mut Plaintext,
     ) -> Option<(Option<(usize, StreamId)>, bool)> {
         let send = self.slots.get_mut(slot)?;
-        let number = self.downlink.as_ref()?.next_number();
-        let numbered = send.is_numbered();
-        let (seq, switched) = match send.write(now, wall, &pending, numbered.then_some(number), out) {
+        let number = self.downlink.as_ref().map(Downlink::next_number).filter(|_| send.is_numbered());
+        let (seq, switched) = match send.write(now, wall, &pending, number, out) {
             Written::Media(seq) => (Some(seq), None),
             Written::Switched(seq, stream) => (Some(seq), Some((slot, stream))),
             Written::Again => (None, None),
@@ -378,7 +402,7 @@ impl ConnectionPipeline {
         let kept = seq.filter(|_| keeps).zip(pending.into_packet());
         self.outgoing.last = kept.map(|(seq, packet)| (slot, seq, packet));
         self.queue_parities(now, slot);
-        Some((switched, numbered))
+        Some((switched, number.is_some()))
     }
 
     /// Repair packets of the picture that has just left leave behind it; those that find no room are not sent.
@@ -409,7 +433,7 @@ impl ConnectionPipeline {
         now: Instant,
         wall: NtpTime,
         padding: Padding,
-        out: &mut Vec<u8>,
+        out: &mut Plaintext,
     ) -> Option<bool> {
         let left = (padding.wanted - padding.sent).as_bytes();
         if left < PADDING_LEAST {

@@ -100,14 +100,13 @@ impl RtpRecvPipeline {
         let inside = codec.red_inside().ok_or(RecvDrop::UnknownPayloadType(view.payload_type().0))?;
         let mut header = self.header(now, arrival, Codec::Opus, view.seq());
         header.payload_type = inside;
-        let RedundantAudio { decoder, restored, .. } = &mut self.redundant_audio;
+        let Self { pool, redundant_audio: RedundantAudio { decoder, restored, .. }, .. } = self;
         let decoder = decoder.get_or_insert_with(|| RedDecoder::joining(inside, view.seq()));
         let was_there = decoder.has(view.seq());
         let mut own = None;
         let take = |taken: Taken<'_>| {
-            let (bytes, end) = (arrival.bytes.slice_ref(taken.payload), taken.payload.len());
             if taken.seq == view.seq() {
-                own = Some(SourcePacket::new(header, bytes, 0..end));
+                own = Some(pool.store(header, taken.payload));
                 return;
             }
             let behind = u64::from(view.seq().0.wrapping_sub(taken.seq.0));
@@ -119,7 +118,7 @@ impl RtpRecvPipeline {
                 audio_level: None,
                 ..header
             };
-            restored.push_back(SourcePacket::new(header, bytes, 0..end));
+            restored.push_back(pool.store(header, taken.payload));
         };
         decoder
             .decode(view.seq(), view.timestamp(), view.payload(), take)

@@ -12,6 +12,8 @@ use proto::rtp::flexfec::PacketMask;
 use proto::rtp::{ExtensionId, MutableExtension, PayloadType, RtpHeader, SeqNo, SeqUnwrapper, Ssrc};
 use proto::seed::Chance;
 
+use super::plaintext::Plaintext;
+
 /// Numbers within a picture that a mask can name (draft-ietf-payload-flexible-fec-scheme-03 §4.2.2.1).
 const SPAN_MAX: usize = 109;
 
@@ -137,7 +139,7 @@ impl ForwardRepair {
         &mut self,
         parity: &Parity,
         transport: Option<(ExtensionId, SeqNo)>,
-        out: &mut Vec<u8>,
+        out: &mut Plaintext,
     ) -> Covered {
         let seq = self.next;
         self.next = seq.plus(1);
@@ -150,11 +152,9 @@ impl ForwardRepair {
             ssrc: self.ssrc,
         };
         let number = transport.map(|(id, number)| (id, number.0.to_be_bytes()));
-        match &number {
-            Some((id, number)) => header.write(&[(*id, number)], out),
-            None => header.write(&[], out),
-        }
-        out.extend_from_slice(payload);
+        let number = number.as_ref().map(|(id, number)| (*id, number.as_slice()));
+        out.put_header(|out| header.write(number.as_slice(), out));
+        out.put_payload(|out| out.extend_from_slice(payload));
         *covered
     }
 

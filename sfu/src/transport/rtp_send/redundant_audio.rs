@@ -22,6 +22,7 @@ use proto::time::Instant;
 use proto::units::{Bitrate, DataSize};
 
 use super::RtpSendPipeline;
+use super::plaintext::Plaintext;
 use crate::transport::packet::SourcePacket;
 use crate::transport::rewriter::Place;
 
@@ -260,12 +261,13 @@ impl RtpSendPipeline {
         carrying: Option<Carrying>,
         place: Place,
         packet: &SourcePacket,
-        out: &mut Vec<u8>,
+        out: &mut Plaintext,
     ) {
         let Some((carrying, own)) = carrying.zip(self.redundant_audio.as_mut()) else {
-            return self.rewriter.rewrite(place, packet, out);
+            return out.put_source(packet, self.rewriter.picture_ids(place, packet));
         };
-        let added = own.write(carrying, place.timestamp, packet.payload(), out);
+        let mut added = 0;
+        out.put_payload(|out| added = own.write(carrying, place.timestamp, packet.payload(), out));
         self.stats.octets = self.stats.octets.wrapping_add(added as u32);
     }
 }
@@ -282,7 +284,6 @@ fn is_quiet(packet: &SourcePacket) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use fec::loss_model::{Cause, Fate, PacketFate};
     use fec::scheme::red::{RedDecoder, Taken};
     use proto::rtp::SeqNo;
@@ -337,7 +338,7 @@ mod tests {
             orientation: None,
             repair_time: Duration::ZERO,
         };
-        SourcePacket::new(header, Bytes::from(vec![0xf8, number as u8, 1]), 0..3)
+        SourcePacket::new(header, &[0xf8, number as u8, 1])
     }
 
     /// What a packet leaves as, and how much was planned for it.

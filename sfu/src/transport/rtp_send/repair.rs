@@ -25,6 +25,7 @@ use proto::time::Instant;
 use super::super::packet::SourcePacket;
 use super::forward_repair::{Covered, ForwardRepair, Order, Parity};
 use super::patience::Patience;
+use super::plaintext::Plaintext;
 
 /// The tables of plans that the slots of a worker share.
 pub type Tables = fec::plan::Tables<OfflineMasks>;
@@ -172,6 +173,11 @@ impl Repair {
         self.scene = scene;
     }
 
+    /// Whether it wants to know the packets that leave, whole.
+    pub(super) fn is_watching(&self) -> bool {
+        !cfg!(feature = "without-repair") && !self.planner.is_idle()
+    }
+
     /// Whether there is nothing to plan: hardly anything is lost.
     pub(super) fn is_idle(&self) -> bool {
         self.planner.is_idle()
@@ -233,7 +239,7 @@ impl Repair {
 
     /// A packet of the stream leaves with this number as `written`, whole and in the clear.
     pub(super) fn note_media(&mut self, now: Instant, packet: &SourcePacket, seq: SeqNo, written: &[u8]) {
-        if cfg!(feature = "without-repair") || self.planner.is_idle() {
+        if !self.is_watching() {
             return;
         }
         if self.frame.packets == 0 {
@@ -260,7 +266,7 @@ impl Repair {
         &mut self,
         parity: &Parity,
         transport: Option<(ExtensionId, SeqNo)>,
-        out: &mut Vec<u8>,
+        out: &mut Plaintext,
     ) -> Option<Covered> {
         let covered = self.forward.as_mut()?.write(parity, transport, out);
         self.epoch.repair += out.len();

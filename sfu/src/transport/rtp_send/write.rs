@@ -4,10 +4,12 @@
 use core::time::Duration;
 
 use proto::rtp::extension::Extension;
-use proto::rtp::{ExtensionId, PayloadType, RtpHeader, SeqNo, rtx};
+use proto::rtp::{PayloadType, RtpHeader, SeqNo, rtx};
 use proto::time::{Instant, NtpTime};
 
+use super::headers::Values;
 use super::pending::{Pending, What, Written};
+use super::plaintext::Plaintext;
 use super::redundant_audio::Predecessors;
 use super::{PADDING_MAX, RtpSendPipeline};
 use crate::transport::packet::{SourcePacket, StreamId};
@@ -26,14 +28,14 @@ impl RtpSendPipeline {
         wall: NtpTime,
         pending: &Pending,
         transport: Option<SeqNo>,
-        out: &mut Vec<u8>,
+        out: &mut Plaintext,
     ) -> Written {
         match &pending.what {
             What::Media { stream, admission, mapping, packet, predecessors } => {
                 let to = (*stream, *admission, mapping.out);
                 let written = self.write_media(wall, to, (packet, *predecessors), transport, out);
                 if let Written::Media(seq) | Written::Switched(seq, _) = written {
-                    self.note_media(now, packet, seq, out);
+                    self.finish_media(now, packet, seq, out);
                 }
                 written
             }
@@ -50,20 +52,17 @@ impl RtpSendPipeline {
 
     /// Writes a packet of the stream of retransmissions with nothing but `length` bytes of padding, at most
     /// [`PADDING_MAX`], to `out`, which must be empty; whether the subscriber negotiated such a stream.
-    pub fn write_padding(&mut self, length: usize, transport: Option<SeqNo>, out: &mut Vec<u8>) -> bool {
+    pub fn write_padding(
+        &mut self,
+        length: usize,
+        transport: Option<SeqNo>,
+        out: &mut Plaintext,
+    ) -> bool {
         let Some(payload_type) = self.rtx_payload_type() else { return false };
         let seq = self.next_rtx();
         let header = RtpHeader { payload_type, marker: false, seq, timestamp: 0, ssrc: self.rtx_ssrc };
-        let number = transport.map(|number| number.0.to_be_bytes());
-        let id = self.extensions.id(Extension::TransportSequence);
-        match id.zip(number.as_ref()) {
-            Some((id, number)) => header.write(&[(id, number)], out),
-            None => header.write(&[], out),
-        }
-        let length = length.clamp(1, PADDING_MAX);
-        out[0] |= 0x20; // the padding bit
-        out.resize(out.len() + length - 1, 0);
-        out.push(length as u8);
+        self.headers.write(&header, Values { transport, ..Values::default() }, out);
+        out.pad(length.min(PADDING_MAX));
         true
     }
 
@@ -73,7 +72,7 @@ impl RtpSendPipeline {
         (stream, admission, payload_type): (StreamId, Admission, PayloadType),
         (packet, predecessors): (&SourcePacket, Predecessors),
         transport: Option<SeqNo>,
-        out: &mut Vec<u8>,
+        out: &mut Plaintext,
     ) -> Written {
         if admission == Admission::Switch {
             self.rewriter.switch(wall, stream, packet);
@@ -102,11 +101,17 @@ impl RtpSendPipeline {
         }
     }
 
-    fn note_media(&mut self, now: Instant, packet: &SourcePacket, seq: SeqNo, written: &[u8]) {
-        if !packet.is_sound() {
-            self.repair.note_media(now, packet, seq, written);
+    /// What becomes of a packet when it has been written: repair has to know it, and its size may be rounded up to that of
+    /// its picture's largest, so that they leave in one run.
+    fn finish_media(&mut self, now: Instant, packet: &SourcePacket, seq: SeqNo, written: &mut Plaintext) {
+        if packet.is_sound() {
+            // Sound packets stand alone.
+        } else if self.repair.is_watching() {
+            self.repair.note_media(now, packet, seq, written.contiguous());
+        } else if self.is_a_byte_short(packet) {
+            written.pad(1);
         }
-        if packet.key_frame {
+        if packet.is_key_frame() {
             self.key_frame_at = Some(now);
         }
         self.stats.packets = self.stats.packets.wrapping_add(1);
@@ -121,7 +126,7 @@ impl RtpSendPipeline {
         traced: &Traced,
         packet: &SourcePacket,
         transport: Option<SeqNo>,
-        out: &mut Vec<u8>,
+        out: &mut Plaintext,
     ) {
         let header = RtpHeader {
             payload_type,
@@ -131,35 +136,26 @@ impl RtpSendPipeline {
             ssrc: self.rtx_ssrc,
         };
         self.write_header(&header, packet, transport, out);
-        rtx::write(traced.seq, &[], out);
-        traced.rewrite(packet, out);
+        out.put_payload(|out| rtx::write(traced.seq, &[], out));
+        out.put_source(packet, traced.picture_ids());
         self.repair.note_retransmission(out.len());
     }
 
     /// The header with those of the publisher's header extensions that the subscriber negotiated.
     fn write_header(
-        &self,
+        &mut self,
         header: &RtpHeader,
         packet: &SourcePacket,
         transport: Option<SeqNo>,
-        out: &mut Vec<u8>,
+        out: &mut Plaintext,
     ) {
-        let mut extensions: [(ExtensionId, &[u8]); 4] = [(ExtensionId(0), &[]); 4];
-        let mut count = 0;
-        let playout = self.playout(packet);
-        let transport = transport.map(|number| number.0.to_be_bytes());
-        for (extension, value) in [
-            (Extension::TransportSequence, transport.as_ref().map(<[u8; 2]>::as_slice)),
-            (Extension::AudioLevel, packet.audio_level.as_ref().map(core::slice::from_ref)),
-            (Extension::VideoOrientation, packet.orientation.as_ref().map(core::slice::from_ref)),
-            (Extension::PlayoutDelay, playout.as_ref().map(<[u8; 3]>::as_slice)),
-        ] {
-            if let (Some(id), Some(value)) = (self.extensions.id(extension), value) {
-                extensions[count] = (id, value);
-                count += 1;
-            }
-        }
-        header.write(&extensions[..count], out);
+        let values = Values {
+            transport,
+            audio_level: packet.audio_level,
+            orientation: packet.orientation,
+            playout: self.playout(packet),
+        };
+        self.headers.write(header, values, out);
     }
 
     /// The playout delay to ask for (at least, at most), once packets were lost: the viewer's own round trip tells it
