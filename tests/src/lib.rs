@@ -6,6 +6,7 @@ pub mod browser;
 pub mod chromium;
 pub mod clock;
 pub mod fuzz;
+pub mod load;
 pub mod media;
 pub mod relay;
 pub mod server;

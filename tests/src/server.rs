@@ -17,7 +17,8 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 const LOG_LINES_MAX: usize = 10_000;
 
 /// What the server runs with: one worker, loopback only, ports of the system's choice.
-const ENVIRONMENT: [(&str, &str); 4] = [
+const ENVIRONMENT: [(&str, &str); 5] = [
+    ("LIANMAI_METRICS__PORT", "0"),
     ("LIANMAI_RTC__UDP_PORT", "0"),
     ("LIANMAI_RTC__WORKERS", "1"),
     ("LIANMAI_RTC__USE_LOOPBACK", "true"),
@@ -29,6 +30,8 @@ const ENVIRONMENT: [(&str, &str); 4] = [
 pub struct Ready {
     /// Where HTTP is served.
     pub http: SocketAddr,
+    /// Where metrics are.
+    pub metrics: SocketAddr,
     /// The media port of each worker.
     pub udp: Vec<u16>,
     /// The name of the key that tokens are signed with.
@@ -61,8 +64,13 @@ impl Server {
 
     /// Starts a server with further environment variables.
     pub async fn start_with(environment: &[(&str, &str)]) -> Result<Self> {
-        let program = program()?;
-        let mut process = Command::new(&program)
+        Self::launch(Command::new(program()?), environment).await
+    }
+
+    /// Starts the server that a command names, which may begin with programs that become what they start, as `taskset` does.
+    pub async fn launch(mut command: Command, environment: &[(&str, &str)]) -> Result<Self> {
+        let program = format!("{:?}", command.as_std());
+        let mut process = command
             .args(["serve", "--port", "0", "--print-ready"])
             .envs(ENVIRONMENT)
             .envs(environment.iter().copied())
@@ -71,7 +79,7 @@ impl Server {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("starting {}", program.display()))?;
+            .with_context(|| format!("starting {program}"))?;
         let log = Arc::<Mutex<Vec<String>>>::default();
         tokio::spawn(collect(process.stderr.take().context("stderr is piped")?, Arc::clone(&log)));
         let mut lines = BufReader::new(process.stdout.take().context("stdout is piped")?).lines();
@@ -114,6 +122,11 @@ impl Server {
         matches!(self.process.try_wait(), Ok(None))
     }
 
+    /// The number of its process, while it runs.
+    pub fn process(&self) -> Option<u32> {
+        self.process.id()
+    }
+
     /// Its resident memory in bytes.
     pub fn memory(&self) -> Result<u64> {
         let id = self.process.id().context("the server has ended")?;
@@ -125,7 +138,7 @@ impl Server {
 
     /// Its metrics by name and labels, such as `lianmai_datagrams_dropped_total{reason="unknown"}`.
     pub async fn metrics(&self) -> Result<BTreeMap<String, f64>> {
-        let text = self.fetch("/metrics").await?;
+        let text = fetch(self.ready.metrics, "/metrics").await?;
         let samples = text.lines().filter(|line| !line.starts_with('#'));
         let samples = samples.filter_map(|line| line.rsplit_once(' '));
         Ok(samples.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect())
@@ -133,18 +146,22 @@ impl Server {
 
     /// The body of `GET path`.
     pub async fn fetch(&self, path: &str) -> Result<String> {
-        let mut stream = TcpStream::connect(self.http()).await?;
-        let request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\nConnection: close\r\n\r\n", self.http());
-        stream.write_all(request.as_bytes()).await?;
-        let mut reply = String::new();
-        stream.read_to_string(&mut reply).await?;
-        let (head, body) = reply.split_once("\r\n\r\n").context("a reply without a body")?;
-        let status = head.split_whitespace().nth(1).unwrap_or_default();
-        if status != "200" {
-            bail!("GET {path}: {head}");
-        }
-        Ok(body.to_owned())
+        fetch(self.http(), path).await
     }
+}
+
+async fn fetch(from: SocketAddr, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(from).await?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {from}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await?;
+    let (head, body) = reply.split_once("\r\n\r\n").context("a reply without a body")?;
+    let status = head.split_whitespace().nth(1).unwrap_or_default();
+    if status != "200" {
+        bail!("GET {path}: {head}");
+    }
+    Ok(body.to_owned())
 }
 
 async fn collect(stream: impl AsyncRead + Unpin, log: Arc<Mutex<Vec<String>>>) {

@@ -13,6 +13,8 @@ use crate::config::{FILE, Secret};
 pub(crate) struct Started<'a> {
     /// The TCP address.
     pub(crate) http: SocketAddr,
+    /// The TCP address of metrics.
+    pub(crate) metrics: SocketAddr,
     /// The workers' UDP ports.
     pub(crate) udp: &'a [u16],
     /// The addresses announced for media.
@@ -37,6 +39,7 @@ impl Started<'_> {
             format!("lianmai {}", env!("CARGO_PKG_VERSION")),
             format!("  page       http://{host}:{port}/"),
             format!("  signaling  ws://{host}:{port}/v1/signal?access_token=TOKEN"),
+            format!("  metrics    http://{}/metrics", self.metrics),
             format!("  media      UDP {}, announced at {}", list(self.udp), list(self.announced)),
         ];
         if let Some((name, secret)) = self.dev_key {
@@ -54,13 +57,9 @@ impl Started<'_> {
 
     /// The line for programs.
     pub(crate) fn ready(&self) -> String {
-        let host = match self.http.ip() {
-            ip if ip.is_unspecified() => "127.0.0.1".to_owned(), // "::" hears IPv4 too
-            ip => in_address(ip),
-        };
+        let (http, metrics) = (reachable(self.http), reachable(self.metrics));
         let (key, secret) = self.dev_key.map(|(name, secret)| (name, secret.reveal())).unzip();
-        json!({"http": format!("{host}:{}", self.http.port()), "udp": self.udp, "key": key, "secret": secret})
-            .to_string()
+        json!({"http": http, "metrics": metrics, "udp": self.udp, "key": key, "secret": secret}).to_string()
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -92,6 +91,15 @@ impl Started<'_> {
     }
 }
 
+/// An address at which this machine reaches it.
+fn reachable(address: SocketAddr) -> String {
+    let host = match address.ip() {
+        ip if ip.is_unspecified() => "127.0.0.1".to_owned(), // "::" hears IPv4 too
+        ip => in_address(ip),
+    };
+    format!("{host}:{}", address.port())
+}
+
 fn list<T: ToString>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -109,16 +117,22 @@ mod tests {
 
     fn started<'a>(announced: &'a [IpAddr], dev_key: Option<(&'a str, &'a Secret)>) -> Started<'a> {
         let http = "[::]:7880".parse().unwrap();
-        Started { http, udp: &[7882, 7883], announced, external_ip: None, keys: vec!["app"], dev_key }
+        let metrics = "127.0.0.1:6789".parse().unwrap();
+        let (udp, external_ip, keys) = (&[7882, 7883][..], None, vec!["app"]);
+        Started { http, metrics, udp, announced, external_ip, keys, dev_key }
     }
 
     #[test]
     fn addresses_are_such_as_can_be_opened() {
         let secret = Secret::new("s".repeat(32));
         let text = started(&[PRIVATE], Some(("devkey", &secret))).lines().join("\n");
-        for part in
-            ["http://localhost:7880/", "UDP 7882, 7883, announced at 10.0.0.5", "devkey", &"s".repeat(32)]
-        {
+        for part in [
+            "http://localhost:7880/",
+            "http://127.0.0.1:6789/metrics",
+            "UDP 7882, 7883, announced at 10.0.0.5",
+            "devkey",
+            &"s".repeat(32),
+        ] {
             assert!(text.contains(part), "{part} is not in:\n{text}");
         }
         assert_eq!(in_address("2001:db8::1".parse().unwrap()), "[2001:db8::1]");
@@ -147,7 +161,13 @@ mod tests {
             serde_json::from_str(&started(&[PRIVATE], Some(("devkey", &secret))).ready()).unwrap();
         assert_eq!(
             line,
-            json!({"http": "127.0.0.1:7880", "udp": [7882, 7883], "key": "devkey", "secret": "s".repeat(32)})
+            json!({
+                "http": "127.0.0.1:7880",
+                "metrics": "127.0.0.1:6789",
+                "udp": [7882, 7883],
+                "key": "devkey",
+                "secret": "s".repeat(32),
+            })
         );
         let line: serde_json::Value = serde_json::from_str(&started(&[PRIVATE], None).ready()).unwrap();
         assert_eq!(line["key"], serde_json::Value::Null);

@@ -47,7 +47,7 @@ pub(crate) enum Command {
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) keys: Flags,
-    /// Prints one line of JSON on stdout when everything listens: {"http","udp","key","secret"}. For tests.
+    /// Prints one line of JSON on stdout when everything listens: {"http","metrics","udp","key","secret"}. For tests.
     #[arg(long)]
     pub(crate) print_ready: bool,
 }
@@ -112,6 +112,9 @@ pub(crate) struct Flags {
     /// UDP port of the first media worker, 0 for free ones [rtc.udp_port].
     #[arg(long, value_name = "PORT", allow_negative_numbers = true)]
     udp_port: Option<String>,
+    /// TCP port of /metrics, 0 for a free one [metrics.port].
+    #[arg(long, value_name = "PORT", allow_negative_numbers = true)]
+    metrics_port: Option<String>,
     /// Media threads [rtc.workers].
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     workers: Option<String>,
@@ -146,6 +149,7 @@ impl Flags {
             (&["bind"][..], "--bind", &self.bind),
             (&["port"], "--port", &self.port),
             (&["rtc", "udp_port"], "--udp-port", &self.udp_port),
+            (&["metrics", "port"], "--metrics-port", &self.metrics_port),
             (&["rtc", "workers"], "--workers", &self.workers),
             (&["rtc", "node_ip"], "--node-ip", &self.node_ip),
             (&["rtc", "external_ip"], "--external-ip", &self.external_ip),

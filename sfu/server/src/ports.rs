@@ -16,6 +16,8 @@ pub(crate) struct Ports {
     pub(crate) bound: IpAddr,
     /// HTTP.
     pub(crate) listener: TcpListener,
+    /// Metrics.
+    pub(crate) metrics: TcpListener,
     /// Media, one for each worker.
     pub(crate) media: Vec<UdpSocket>,
 }
@@ -35,19 +37,19 @@ impl Ports {
     /// Binds all of them.
     pub(crate) fn open(config: &Config) -> Result<Self, PortError> {
         let bound = usable(config.bind);
-        let address = SocketAddr::new(bound, config.port);
-        let listener = http::accept::listen(address).map_err(|error| PortError {
-            kind: "TCP",
-            address,
-            error,
-            flag: "port",
-            key: "port",
-        })?;
+        let listener = listen(SocketAddr::new(bound, config.port), "port", "port")?;
+        let metrics = SocketAddr::new(usable(config.metrics.bind), config.metrics.port);
+        let metrics = listen(metrics, "metrics-port", "metrics.port")?;
         let media = (0..config.rtc.workers)
             .map(|index| bind_media(SocketAddr::new(bound, media_port(config.rtc.udp_port, index))))
             .collect::<Result<_, _>>()?;
-        Ok(Self { bound, listener, media })
+        Ok(Self { bound, listener, metrics, media })
     }
+}
+
+fn listen(address: SocketAddr, flag: &'static str, key: &'static str) -> Result<TcpListener, PortError> {
+    let failed = |error| PortError { kind: "TCP", address, error, flag, key };
+    http::accept::listen(address).map_err(failed)
 }
 
 fn bind_media(address: SocketAddr) -> Result<UdpSocket, PortError> {
@@ -78,8 +80,12 @@ mod tests {
     async fn a_taken_port_is_named_with_the_way_to_another() {
         let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
-        let variables =
-            [("BIND", "127.0.0.1".to_owned()), ("PORT", "0".to_owned()), ("RTC__UDP_PORT", port.to_string())];
+        let variables = [
+            ("BIND", "127.0.0.1".to_owned()),
+            ("PORT", "0".to_owned()),
+            ("METRICS__PORT", "0".to_owned()),
+            ("RTC__UDP_PORT", port.to_string()),
+        ];
         let environment = variables.map(|(name, value)| (format!("LIANMAI_{name}"), value)).into();
         let config = Config::load(Sources { environment, cores: 1, ..Sources::default() }).unwrap();
         let Err(error) = Ports::open(&config) else { panic!("the port is taken") };

@@ -76,6 +76,11 @@ impl Rooms {
         }
     }
 
+    /// The worker that `room` lives on, if there is such a room.
+    pub(crate) fn worker_of(&self, room: &RoomName) -> Option<usize> {
+        self.places.get(room).map(|place| place.worker)
+    }
+
     /// How many rooms there are.
     pub(crate) fn len(&self) -> usize {
         self.places.len()
@@ -150,6 +155,7 @@ mod tests {
         assert_eq!((first.worker(), rooms.seat(&a).worker()), (0, 0));
         let second = rooms.seat(&b);
         assert_eq!(second.worker(), 1, "the other worker has no seats");
+        assert_eq!((rooms.worker_of(&b), rooms.worker_of(&c)), (Some(1), None));
         rooms.handle_event(1, &joined(&b));
         let third = rooms.seat(&c);
         assert_eq!(third.worker(), 0, "participants weigh more than seats");

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::PrometheusHandle;
 use proto::seed::Seed;
 use proto::units::Bitrate;
 use sfu::network::dtls::Certificate;
@@ -19,8 +19,9 @@ use tokio::time::timeout;
 use crate::banner::Started;
 use crate::clock::Clock;
 use crate::config::{Config, Downlink, Secret};
+use crate::http::room_stats::Asking;
 use crate::http::{self, App};
-use crate::media::{self, Command, Pin};
+use crate::media::{self, Command, Pin, Published};
 use crate::ports::{PortError, Ports};
 use crate::rooms::Rooms;
 use crate::token::Keys;
@@ -32,6 +33,11 @@ const DEV_KEY: &str = "devkey";
 const DEV_SECRET: usize = 43;
 /// How long everyone may take to be let go: the workers' own limit, and a little for the close frames.
 const DRAIN_MAX: Duration = Duration::from_millis(2_500);
+
+/// Connections of scrapers at a time.
+const SCRAPERS_MAX: usize = 16;
+/// How often histograms' samples are summed up: 2000 subscribers leave 30,000 of them meanwhile.
+const KEEP_UP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Why the server did not start or did not go on.
 #[derive(Debug, thiserror::Error)]
@@ -61,14 +67,16 @@ pub(crate) async fn run(mut config: Config, ready: Ready) -> Result<(), ServeErr
     raise_file_limit();
     let seed = Seed::new(random());
     let dev_key = make_dev_key(&mut config.keys, &seed);
-    let Ports { bound, listener, media: sockets } = Ports::open(&config)?;
+    let Ports { bound, listener, metrics: scraped, media: sockets } = Ports::open(&config)?;
     let interfaces = addresses::interfaces().map_err(system("cannot list the network interfaces"))?;
     let announced = addresses::announced(&config, bound, &interfaces);
     let http = listener.local_addr().map_err(system("cannot read the TCP port"))?;
+    let metrics = scraped.local_addr().map_err(system("cannot read the metrics' TCP port"))?;
     let udp = udp_ports(&sockets).map_err(system("cannot read the UDP ports"))?;
 
-    let metrics = PrometheusBuilder::new().install_recorder().expect("no other recorder is installed");
+    let recorder = media::recorder();
     media::describe_metrics();
+    tokio::spawn(keep_up(recorder.clone()));
     let clock = Clock::start();
     let (closing, is_closing) = watch::channel(false);
     let mut workers =
@@ -83,8 +91,12 @@ pub(crate) async fn run(mut config: Config, ready: Ready) -> Result<(), ServeErr
         next_socket: AtomicU64::new(0),
         closing: is_closing,
         clock,
-        metrics,
+        asking: workers.inboxes.iter().map(|_| Asking::new(clock.now())).collect(),
+        metrics: recorder,
+        residence: workers.residence.clone(),
     });
+    let scraping = http::metrics_router(Arc::clone(&app));
+    tokio::spawn(http::accept::serve(scraped, scraping, SCRAPERS_MAX));
     let router = http::router(Arc::clone(&app));
     let accepting =
         tokio::spawn(http::accept::serve(listener, router, app.sockets_max + http::accept::SPARE));
@@ -92,7 +104,7 @@ pub(crate) async fn run(mut config: Config, ready: Ready) -> Result<(), ServeErr
     let external_ip = config.rtc.external_ip;
     let dev_key = app.dev_key.as_deref().map(|name| (name, &app.keys[name]));
     let keys = app.keys.keys().map(String::as_str).collect();
-    let started = Started { http, udp: &udp, announced: &announced, external_ip, keys, dev_key };
+    let started = Started { http, metrics, udp: &udp, announced: &announced, external_ip, keys, dev_key };
     started.lines().iter().for_each(|line| eprintln!("{line}"));
     if ready == Ready::Print {
         println!("{}", started.ready());
@@ -122,6 +134,7 @@ pub(crate) async fn run(mut config: Config, ready: Ready) -> Result<(), ServeErr
 struct Workers {
     inboxes: Vec<mpsc::Sender<Command>>,
     rooms: Arc<Rooms>,
+    residence: Vec<Arc<Published>>,
     /// The numbers of those that ended.
     ended: mpsc::Receiver<usize>,
 }
@@ -137,6 +150,7 @@ impl Workers {
         let rooms = Rooms::new(sockets.len());
         let (tell, ended) = mpsc::channel(sockets.len().max(1));
         let certificate = Certificate::generate();
+        let residence: Vec<Arc<Published>> = (0..sockets.len()).map(|_| Arc::default()).collect();
         let mut inboxes = Vec::with_capacity(sockets.len());
         for (index, (socket, port)) in sockets.enumerate() {
             let core = worker::Config {
@@ -151,10 +165,11 @@ impl Workers {
                 downlink: downlink(config),
             };
             let pin = if config.rtc.pin_workers { Pin::ToCore } else { Pin::Nowhere };
-            let start = media::Start { index, socket, config: core, rooms: Arc::clone(&rooms), clock, pin };
+            let (rooms, residence) = (Arc::clone(&rooms), Arc::clone(&residence[index]));
+            let start = media::Start { index, socket, config: core, rooms, clock, pin, residence };
             inboxes.push(media::spawn(start, tell.clone()).map_err(system("cannot start a thread"))?);
         }
-        Ok(Self { inboxes, rooms, ended })
+        Ok(Self { inboxes, rooms, residence, ended })
     }
 
     fn participants(&self) -> usize {
@@ -169,6 +184,15 @@ impl Workers {
         for _ in &self.inboxes {
             self.ended.recv().await;
         }
+    }
+}
+
+/// Makes room among the histograms' samples, as their library wants it, also while nobody scrapes.
+async fn keep_up(recorder: PrometheusHandle) {
+    let mut beat = tokio::time::interval(KEEP_UP_INTERVAL);
+    loop {
+        beat.tick().await;
+        recorder.run_upkeep();
     }
 }
 

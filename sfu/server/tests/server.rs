@@ -1,4 +1,4 @@
-//! The real binary: configuration errors, HTTP, signaling's limits, and its end by a signal.
+//! The real binary: configuration errors, HTTP, signaling's limits, statistics, and its end by a signal.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -38,6 +38,8 @@ impl Server {
             "127.0.0.1",
             "--port",
             "0",
+            "--metrics-port",
+            "0",
             "--udp-port",
             "0",
             "--workers",
@@ -55,8 +57,12 @@ impl Server {
 
     /// Status, header and body of a request.
     fn get(&self, path: &str, header: &str) -> (u16, String, String) {
-        let mut stream = TcpStream::connect(&self.http).unwrap();
-        let host = &self.http;
+        Self::get_from(&self.http, path, header)
+    }
+
+    /// The same of another port.
+    fn get_from(host: &str, path: &str, header: &str) -> (u16, String, String) {
+        let mut stream = TcpStream::connect(host).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{header}\r\n").unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
@@ -69,10 +75,45 @@ impl Server {
         (status, serde_json::from_str(&body).unwrap_or_else(|_| panic!("{path}: {body}")))
     }
 
+    fn metrics(&self) -> String {
+        let (status, _, body) = Self::get_from(self.ready["metrics"].as_str().unwrap(), "/metrics", "");
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
+    /// Metrics that hold what is expected: each worker publishes once a second.
+    fn metrics_with(&self, expected: &[&str]) -> String {
+        let mut metrics = String::new();
+        for _ in 0..300 {
+            metrics = self.metrics();
+            if expected.iter().all(|line| metrics.contains(line)) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        for line in expected {
+            assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+        }
+        metrics
+    }
+
     fn token(&self) -> String {
-        let (status, body) = self.json("/dev/token?room=r&identity=ann&name=Ann");
+        self.token_for("r")
+    }
+
+    fn token_for(&self, room: &str) -> String {
+        let (status, body) = self.json(&format!("/dev/token?room={room}&identity=ann&name=Ann"));
         assert_eq!(status, 200, "{body}");
         body["token"].as_str().unwrap().to_owned()
+    }
+
+    /// What a room looks like, for whoever has this token; after a question mark, of whom.
+    fn room_stats(&self, room: &str, token: &str) -> (u16, String, Value) {
+        let header =
+            if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
+        let (room, query) = room.split_once('?').unwrap_or((room, ""));
+        let (status, head, body) = self.get(&format!("/v1/rooms/{room}/stats?{query}"), &header);
+        (status, head, serde_json::from_str(&body).unwrap_or_else(|_| panic!("{room}: {body}")))
     }
 
     async fn connect(&self) -> Client {
@@ -237,8 +278,7 @@ async fn a_flood_of_messages_is_stopped_and_a_burst_is_not() {
         texts.last()
     );
     assert_eq!(code, Some(1008));
-    let (_, _, metrics) = server.get("/metrics", "");
-    assert!(metrics.contains("lianmai_signal_closed_total{reason=\"too_many\"} 1"), "{metrics}");
+    server.metrics_with(&["lianmai_signal_closed_total{reason=\"too_many\"} 1"]);
 }
 
 #[tokio::test]
@@ -291,19 +331,109 @@ fn health_and_metrics_answer() {
         "lianmai_participants{worker=\"0\"} 0",
         "lianmai_udp_sent_datagrams_total{worker=\"1\"} 0",
     ];
-    let mut metrics = String::new();
-    for _ in 0..2_000 {
-        // Each worker publishes when its thread has started, in no order.
-        metrics = server.get("/metrics", "").2;
-        if names.iter().all(|name| metrics.contains(name)) {
-            break;
-        }
-        std::thread::yield_now();
-    }
-    for name in names {
-        assert!(metrics.contains(name), "{name} is not in\n{metrics}");
-    }
+    server.metrics_with(&names);
     assert_eq!(server.ready["udp"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn metrics_have_a_port_of_their_own_that_only_this_machine_reaches() {
+    let server = Server::start(&[]);
+    let metrics = server.ready["metrics"].as_str().unwrap();
+    assert!(metrics.starts_with("127.0.0.1:") && metrics != server.http, "{metrics}");
+    for (host, path, expected) in
+        [(&*server.http, "/metrics", 404), (metrics, "/metrics", 200), (metrics, "/", 404)]
+    {
+        assert_eq!(Server::get_from(host, path, "").0, expected, "{host}{path}");
+    }
+    let printed = String::from_utf8(lianmai(&["config"]).output().unwrap().stdout).unwrap();
+    assert!(printed.contains("[metrics]\nbind = \"127.0.0.1\"\nport = 6789"), "{printed}");
+}
+
+#[test]
+fn each_datagram_stays_once_in_the_histogram_of_its_worker() {
+    let server = Server::start(&[]);
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = server.ready["udp"][1].as_u64().unwrap();
+    for _ in 0..20 {
+        socket.send_to(b"\x50neither STUN nor media", format!("127.0.0.1:{port}")).unwrap();
+    }
+    let counted = "lianmai_residence_seconds_count{worker=\"1\"} 20\n";
+    let metrics =
+        server.metrics_with(&[counted, "lianmai_dropped_total{worker=\"1\",reason=\"unknown_protocol\"} 20"]);
+    for line in [
+        "# TYPE lianmai_residence_seconds histogram\n",
+        "lianmai_residence_seconds_bucket{worker=\"1\",le=\"+Inf\"} 20\n",
+        "lianmai_residence_seconds_bucket{worker=\"1\",le=\"1.048576\"} 20\n",
+        "lianmai_residence_seconds_count{worker=\"0\"} 0\n",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn a_room_is_told_of_to_whoever_may_join_it_and_to_nobody_else() {
+    let server = Server::start(&[]);
+    let good = server.token();
+    let forged = good[..good.len() - 4].to_owned() + "AAAA";
+    let other = server.token_for("other");
+    let refused = |status: u16, code: &str, room: &str, token: &str| {
+        let (found, head, problem) = server.room_stats(room, token);
+        assert_eq!((found, &problem["code"]), (status, &json!(code)), "{problem}");
+        assert!(head.contains("content-type: application/problem+json"), "{head}");
+        assert_eq!(
+            (&problem["status"], head.contains("www-authenticate: bearer")),
+            (&json!(status), status == 401)
+        );
+        assert!(problem["detail"].as_str().unwrap().len() > 10 && problem["title"].is_string(), "{problem}");
+    };
+    refused(401, "token_missing", "r", "");
+    refused(401, "token_malformed", "r", "abc");
+    refused(401, "token_bad_signature", "r", &forged);
+    refused(403, "token_other_room", "r", &other);
+    refused(404, "room_unknown", "r", &good);
+
+    let mut client = server.connect().await;
+    refused(404, "room_unknown", "r", &good); // nobody has joined yet
+    let offer = include_str!("../../../proto/src/sdp/testdata/offer.sdp");
+    let version = proto::signal::VERSION;
+    let join =
+        json!({"id": 1, "type": "join", "protocol": version, "client": "test", "sdp": offer, "tracks": []});
+    client.send(Message::text(join.to_string())).await.unwrap();
+    let joined = client.next().await.unwrap().unwrap();
+    assert!(joined.to_text().unwrap().contains("\"joined\""), "{joined}");
+    let (status, head, stats) = server.room_stats("r", &good);
+    assert_eq!(
+        (status, &stats["room"], &stats["participant_count"]),
+        (200, &json!("r"), &json!(1)),
+        "{stats}"
+    );
+    assert!(head.contains("cache-control: no-store"), "{head}");
+    let ann = &stats["participants"][0];
+    assert_eq!(
+        (&ann["identity"], &ann["connection"]["connected"]),
+        (&json!("ann"), &json!(false)),
+        "{stats}"
+    );
+    assert!(stats["worker"]["residence"]["datagrams"].is_u64(), "{stats}");
+    let own = ann["participant"].as_str().unwrap();
+    for (query, count) in [(format!("participant={own}"), 1), ("participant=PA_nobody".to_owned(), 0)] {
+        let (_, _, some) = server.room_stats(&format!("r?{query}"), &good);
+        assert_eq!(some["participants"].as_array().map(Vec::len), Some(count), "{query}: {some}");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_too_often_is_told_so_and_later_answered() {
+    let server = Server::start(&[]);
+    let good = server.token();
+    let _client = server.connect().await;
+    let mut found = std::collections::BTreeMap::<u16, usize>::new();
+    for _ in 0..400 {
+        *found.entry(server.room_stats("r", &good).0).or_default() += 1;
+    }
+    assert!(found.contains_key(&429) && found[&404] >= 100 && found.len() == 2, "{found:?}");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(server.room_stats("r", &good).0, 404);
 }
 
 #[tokio::test]

@@ -234,6 +234,11 @@ impl Room {
         self.members.len()
     }
 
+    /// Its members, in the order of joining.
+    pub fn members(&self) -> impl Iterator<Item = MemberKey> {
+        self.members.iter().map(|member| member.key)
+    }
+
     /// The member that is `identity` to the application.
     pub fn member_by_identity(&self, identity: &str) -> Option<MemberKey> {
         self.members.iter().find(|member| member.identity == identity).map(|member| member.key)

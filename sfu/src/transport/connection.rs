@@ -8,6 +8,7 @@
 pub mod outgoing;
 mod recovery;
 mod reports;
+mod stats;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -216,7 +217,7 @@ impl ConnectionPipeline {
                 Rtcp::ReceiverReport(report) => self.handle_report_blocks(wall, &report.reports),
                 Rtcp::Nack { media, lost, .. } => {
                     if let Some(slot) = self.slot_of(media) {
-                        self.slots[slot].repair_mut().handle_nack(now, &lost);
+                        self.slots[slot].handle_nack(now, &lost);
                     }
                 }
                 Rtcp::Pli { media, .. } => {
@@ -231,6 +232,7 @@ impl ConnectionPipeline {
                 Rtcp::SourceDescription { .. } | Rtcp::Bye { .. } | Rtcp::CongestionFeedback(_) => {}
             }
         }
+        wanting.iter().for_each(|slot| self.slots[*slot].note_key_frame_asked());
         self.settle_arrivals(now);
         wanting
     }

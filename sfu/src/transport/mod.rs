@@ -12,3 +12,4 @@ pub mod rewriter;
 pub mod rtp_recv;
 pub mod rtp_send;
 pub mod selector;
+pub mod stats;

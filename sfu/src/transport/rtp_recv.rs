@@ -10,7 +10,7 @@ mod redundant_audio;
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use fec::nack::NackGenerator;
+use fec::nack::{NackGenerator, NackStats};
 use fec::repair_time::RepairTime;
 use fec::retransmit::PacketCache;
 use fec::scheme::flexfec::Refusal;
@@ -24,10 +24,11 @@ use proto::units::{Bitrate, DataSize};
 
 use super::clock::RtpClock;
 use super::downlink::PACKET_OVERHEAD;
-use super::keyframes::KeyFrameRequester;
+use super::keyframes::{KeyFrameRequester, KeyFrameStats};
 use super::meter::RateMeter;
 use super::packet::{PacketPool, SourceHeader, SourcePacket, StreamId};
 use super::reception::Reception;
+use super::stats::StreamCounts;
 use forward_repair::RepairReceiver;
 use redundant_audio::RedundantAudio;
 
@@ -143,6 +144,8 @@ pub struct RtpRecvPipeline {
     picture_interval: Duration,
     has_gap: bool,
     meter: RateMeter,
+    counts: StreamCounts,
+    codec: Option<Codec>,
 }
 
 impl RtpRecvPipeline {
@@ -179,6 +182,8 @@ impl RtpRecvPipeline {
             picture_interval: IDLE_MAX / IDLE_INTERVALS,
             has_gap: false,
             meter: RateMeter::default(),
+            counts: StreamCounts::default(),
+            codec: codec.codec,
         }
     }
 
@@ -444,8 +449,33 @@ impl RtpRecvPipeline {
         }
     }
 
+    /// What it is coded with; `None` if that is not known here.
+    pub fn codec(&self) -> Option<Codec> {
+        self.codec
+    }
+
+    /// What it has brought so far.
+    pub fn counts(&self) -> StreamCounts {
+        self.counts
+    }
+
+    /// What was asked for again and what came of it; `None` where nothing can be asked for.
+    pub fn nack_stats(&self) -> Option<NackStats> {
+        self.nack.as_ref().map(NackGenerator::stats)
+    }
+
+    /// What was asked for of key frames; `None` where none can be.
+    pub fn key_frame_stats(&self) -> Option<KeyFrameStats> {
+        self.key_frames.as_ref().map(KeyFrameRequester::stats)
+    }
+
+    /// What its reception reports say.
+    pub fn reception(&self) -> &Reception {
+        &self.reception
+    }
+
     /// How long playout should wait for repairs. The loss of a picture's last packet shows only with the next picture.
-    fn playout_floor(&self, now: Instant) -> Duration {
+    pub fn playout_floor(&self, now: Instant) -> Duration {
         match self.repair_time.floor(now) {
             Duration::ZERO => Duration::ZERO,
             floor => floor + self.picture_interval.min(UNNOTICED_MAX),
@@ -479,6 +509,7 @@ impl RtpRecvPipeline {
         self.now = now;
         self.meter.add(now, DataSize::bytes(packet.payload().len() as u64 + PACKET_OVERHEAD));
         self.last_arrival = now;
+        self.count(&packet, way);
         if self.nack.is_some() {
             self.cache.insert(now, packet.seq, packet.clone());
         }
@@ -494,6 +525,18 @@ impl RtpRecvPipeline {
             self.size = proto::codec::picture_size(packet.codec, packet.payload()).or(self.size);
         }
         Ok(packet)
+    }
+
+    fn count(&mut self, packet: &SourcePacket, way: Way) {
+        self.codec = Some(packet.codec);
+        self.counts.packets.add(packet.payload().len());
+        match way {
+            Way::Itself => {}
+            Way::Retransmission => self.counts.retransmitted += 1,
+            Way::Repair => self.counts.restored += 1,
+        }
+        self.counts.pictures += u64::from(packet.marker && !packet.is_sound());
+        self.counts.key_frames += u64::from(packet.is_key_frame());
     }
 }
 

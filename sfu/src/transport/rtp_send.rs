@@ -28,6 +28,7 @@ use proto::scene::Scene;
 use proto::sdp::SectionCodec;
 use proto::seed::Chance;
 use proto::time::{Instant, NtpTime, earliest};
+use proto::units::Bitrate;
 
 pub use forward_repair::Covered;
 pub use pending::{Admitted, Pending, SendStats, Written};
@@ -39,6 +40,7 @@ use super::downlink::WAIT_MAX;
 use super::packet::{SourcePacket, StreamId};
 use super::rewriter::{Rewriter, Traced};
 use super::selector::{Admission, First, Selector};
+use super::stats::{LegCounts, Pace};
 use headers::Headers;
 use pending::{PayloadMapping, What};
 use repair::Answer;
@@ -82,6 +84,8 @@ pub struct RtpSendPipeline {
     planned: Option<(SeqNo, Answer)>,
     redundant_audio: Option<Box<RedundantAudio>>,
     stats: SendStats,
+    counts: LegCounts,
+    pace: Pace,
 }
 
 impl RtpSendPipeline {
@@ -111,6 +115,8 @@ impl RtpSendPipeline {
             planned: None,
             redundant_audio: None,
             stats: SendStats::default(),
+            counts: LegCounts::default(),
+            pace: Pace::default(),
         }
     }
 
@@ -135,6 +141,17 @@ impl RtpSendPipeline {
     /// A repair packet to be sent.
     pub fn poll_parity(&mut self) -> Option<Pending> {
         self.repair.poll_parity().map(Pending::parity)
+    }
+
+    /// The subscriber asks for packets again; see [`Self::poll_answer`].
+    pub fn handle_nack(&mut self, now: Instant, lost: &[SeqNo]) {
+        self.counts.nacked += lost.len() as u64;
+        self.repair.handle_nack(now, lost);
+    }
+
+    /// The subscriber asks for a key frame.
+    pub fn note_key_frame_asked(&mut self) {
+        self.counts.key_frames_asked += 1;
     }
 
     /// A packet that was asked for and is to be sent again now.
@@ -250,7 +267,8 @@ impl RtpSendPipeline {
 
     /// A packet that was sent as `seq` not long ago, to be sent again although nobody asked: as useful padding.
     pub fn pad_with(&self, seq: SeqNo, packet: &SourcePacket) -> Option<Pending> {
-        self.again(self.rewriter.trace(seq)?, packet.clone())
+        let pending = self.again(self.rewriter.trace(seq)?, packet.clone())?;
+        Some(Pending { class: PacketClass::Padding, ..pending })
     }
 
     /// A packet whose retransmission is due to go once more, by `repeat`.
@@ -321,6 +339,21 @@ impl RtpSendPipeline {
     /// Whether it has a stream of retransmissions.
     pub fn repairs(&self) -> bool {
         self.rtx_payload_type().is_some()
+    }
+
+    /// Reads how fast media leaves; to be called about once a second.
+    pub fn read_pace(&mut self, now: Instant) {
+        self.pace.read(now, self.counts.media.bytes);
+    }
+
+    /// How fast media has left of late, retransmissions and repair left out.
+    pub fn rate(&self, now: Instant) -> Bitrate {
+        self.pace.rate(now)
+    }
+
+    /// What was sent and asked for so far.
+    pub fn counts(&self) -> LegCounts {
+        self.counts
     }
 
     /// Numbers for reports.

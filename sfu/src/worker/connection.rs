@@ -10,6 +10,7 @@ use crate::network::ice_lite::{Credentials, IceEvent, IceLite};
 use crate::network::path::Path;
 use crate::network::transmits::Transmits;
 use crate::transport::rtp_send::Plaintext;
+use crate::transport::stats::Traffic;
 
 /// What a connection tells the worker.
 #[derive(Debug)]
@@ -58,6 +59,9 @@ pub(super) struct Connection {
     heard_at: Instant,
     lost: bool,
     over: bool,
+    traffic: Traffic,
+    /// The protection profile's name, once media can flow.
+    profile: Option<&'static str>,
 }
 
 impl Connection {
@@ -73,6 +77,8 @@ impl Connection {
             heard_at: now,
             lost: false,
             over: false,
+            traffic: Traffic::default(),
+            profile: None,
         }
     }
 
@@ -103,8 +109,9 @@ impl Connection {
         path: Path,
         bytes: &mut [u8],
     ) -> Option<Result<usize, CipherError>> {
+        let size = bytes.len();
         let length = self.cipher.as_mut()?.open_rtp(bytes);
-        Some(self.follow(now, path, length))
+        Some(self.follow(now, path, length, size))
     }
 
     /// Decrypts an SRTCP packet that came by a validated path; see [`Self::open_rtp`].
@@ -114,8 +121,9 @@ impl Connection {
         path: Path,
         bytes: &mut [u8],
     ) -> Option<Result<usize, CipherError>> {
+        let size = bytes.len();
         let length = self.cipher.as_mut()?.open_rtcp(bytes);
-        Some(self.follow(now, path, length))
+        Some(self.follow(now, path, length, size))
     }
 
     /// Encrypts an RTP packet that is to leave; tells how long it is, or `None` if there is no path or no key, and nothing
@@ -123,14 +131,18 @@ impl Connection {
     pub(super) fn seal_rtp(&mut self, packet: &Plaintext, transmits: &mut Transmits) -> Option<usize> {
         let path = self.open_path()?;
         let cipher = self.cipher.as_mut()?;
-        transmits.push_rtp(path, (packet.header(), packet.payload()), cipher).ok()
+        let length = transmits.push_rtp(path, (packet.header(), packet.payload()), cipher).ok()?;
+        self.traffic.sent.add(length);
+        Some(length)
     }
 
     /// Encrypts an RTCP packet that is to leave; see [`Self::seal_rtp`].
     pub(super) fn seal_rtcp(&mut self, packet: &[u8], transmits: &mut Transmits) -> Option<usize> {
         let path = self.open_path()?;
         let cipher = self.cipher.as_mut()?;
-        transmits.push_rtcp(path, packet, cipher).ok()
+        let length = transmits.push_rtcp(path, packet, cipher).ok()?;
+        self.traffic.sent.add(length);
+        Some(length)
     }
 
     /// Time has passed.
@@ -162,7 +174,7 @@ impl Connection {
             return Some(match event {
                 IceEvent::Selected(_) if self.dtls.is_none() && self.cipher.is_none() => {
                     self.cipher = Some(Cipher::Plain);
-                    ConnectionEvent::Connected("none")
+                    self.connected("none")
                 }
                 IceEvent::Selected(path) => {
                     let outage = if silent { Outage::Past } else { Outage::None };
@@ -177,7 +189,7 @@ impl Connection {
             DtlsEvent::Keys(keys) => match SrtpCipher::server(&keys) {
                 Ok(cipher) => {
                     self.cipher = Some(Cipher::Srtp(Box::new(cipher)));
-                    ConnectionEvent::Connected(keys.profile.name())
+                    self.connected(keys.profile.name())
                 }
                 Err(fault) => ConnectionEvent::Failed(fault.to_string()),
             },
@@ -206,14 +218,30 @@ impl Connection {
         self.over
     }
 
+    /// What it has carried so far.
+    pub(super) fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    /// How packets are protected; `None` before media can flow.
+    pub(super) fn profile(&self) -> Option<&'static str> {
+        self.profile
+    }
+
     /// The path to the peer while it consents to be sent to (RFC 7675).
     fn open_path(&self) -> Option<Path> {
         self.ice.selected().filter(|_| !self.lost)
     }
 
+    fn connected(&mut self, profile: &'static str) -> ConnectionEvent {
+        self.profile = Some(profile);
+        ConnectionEvent::Connected(profile)
+    }
+
     /// The peer is where a packet that authenticated came from.
-    fn follow<P, E>(&mut self, now: Instant, path: Path, packet: Result<P, E>) -> Result<P, E> {
+    fn follow<P, E>(&mut self, now: Instant, path: Path, packet: Result<P, E>, size: usize) -> Result<P, E> {
         if packet.is_ok() {
+            self.traffic.received.add(size);
             self.heard_at = now;
             self.ice.note_media(now, path);
         }

@@ -40,7 +40,8 @@ impl Worker {
     /// Gives a subscriber that tells what arrives a downlink of its own.
     pub(super) fn prepare_downlink(&mut self, key: ClientKey) {
         let pipeline = &self.clients[key.0].pipeline;
-        if pipeline.downlink().is_none() && pipeline.tells_arrivals() {
+        let wanted = !cfg!(feature = "without-control") && pipeline.tells_arrivals();
+        if wanted && pipeline.downlink().is_none() {
             let downlink = Downlink::new(self.controller(key));
             self.clients[key.0].pipeline.set_downlink(downlink);
         }

@@ -20,6 +20,7 @@ mod downlinks;
 mod lifecycle;
 mod media;
 mod negotiate;
+pub mod report;
 mod signaling;
 mod stats;
 

@@ -24,6 +24,7 @@ mod sessions;
 mod slots;
 mod sound;
 mod stamp;
+mod stats;
 mod transport;
 mod uplink_repair;
 

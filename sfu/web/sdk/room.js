@@ -5,6 +5,7 @@
  */
 
 import { RoomClosed, RequestRefused, words } from './errors.js';
+import { Inside } from './inside.js';
 import { Link } from './link.js';
 import { tracksFor } from './media.js';
 import { Negotiation } from './negotiation.js';
@@ -65,6 +66,9 @@ export class Room extends EventTarget {
   name = '';
   /** The client's own participant id, once joined. @type {string | null} */
   participantId = null;
+  /** The token that was given last. */
+  #token = '';
+  #inside;
   /** What this client publishes, by source. @type {Map<Source, LocalTrack>} */
   local = new Map();
 
@@ -80,6 +84,7 @@ export class Room extends EventTarget {
       red: options.red ?? false,
       client: options.client ?? 'lianmai-web',
     };
+    this.#inside = new Inside(this.#options.url, (how) => (how === 'new' ? this.#newToken() : this.#token));
   }
 
   /** Everybody else, by participant id, in the order of joining. */
@@ -114,7 +119,7 @@ export class Room extends EventTarget {
   async join(media = {}) {
     if (this.#link) throw new Error('a Room is joined once; make another one');
     const link = new Link(this.#options.url, {
-      token: this.#options.getToken,
+      token: () => this.#newToken(),
       prepare: () => this.#prepare(),
       joined: (joined) => this.#joined(joined),
       resumed: (resumed) => this.#resumed(resumed),
@@ -216,6 +221,16 @@ export class Room extends EventTarget {
   }
 
   /**
+   * What the server says of this client: what it gets and what it sends, how, and why it is not more. Null while it
+   * cannot be asked, or does not say.
+   * @returns {Promise<import('./types.js').ServerStats | null>}
+   */
+  async serverStats() {
+    if (!this.participantId || this.state.state !== 'connected') return null;
+    return this.#inside.read(this.name, this.participantId);
+  }
+
+  /**
    * How loud a received track is just now, 0 to 1.
    * @param {string} track
    */
@@ -225,6 +240,11 @@ export class Room extends EventTarget {
   }
 
   // Joining and the state of the room.
+
+  async #newToken() {
+    this.#token = await this.#options.getToken();
+    return this.#token;
+  }
 
   /** @param {JoinOptions} media */
   async #open(media) {

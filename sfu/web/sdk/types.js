@@ -185,4 +185,94 @@
  * @property {number | null} availableKbps the browser's estimate of what it can send
  */
 
+/**
+ * What the server says of this client. It mirrors `sfu/src/worker/report.rs`, which is the authority and explains every
+ * field; counters run from the beginning of what they count.
+ * @typedef {object} ServerStats
+ * @property {number} at_ms since the server's start
+ * @property {ServerConnection} connection
+ * @property {ServerStream[]} streams what the server has got from this client, one for each encoding
+ * @property {ServerLeg[]} legs what the server sends to this client, one for each slot with a track
+ * @property {{index: number, residence: {datagrams: number, p50_us: number | null, p99_us: number | null}}} worker
+ */
+
+/**
+ * @typedef {object} ServerConnection
+ * @property {boolean} connected
+ * @property {'udp'} protocol
+ * @property {string} [srtp_profile]
+ * @property {number} [rtt_ms]
+ * @property {number} packets_received
+ * @property {number} bytes_received
+ * @property {number} packets_sent
+ * @property {number} bytes_sent
+ * @property {ServerSending} [sending]
+ */
+
+/**
+ * @typedef {object} ServerSending
+ * @property {number} target_kbps
+ * @property {string} estimator_state
+ * @property {string} path_class
+ * @property {number} queue_ms
+ * @property {number} packets_told
+ * @property {number} packets_lost_path
+ * @property {number} packets_lost_congestion
+ * @property {number} loss_path
+ * @property {number} loss_congestion
+ * @property {number} loss_burst
+ * @property {number} redundancy
+ */
+
+/**
+ * @typedef {object} ServerStream
+ * @property {string} [track]
+ * @property {string} [rid]
+ * @property {Kind} [kind]
+ * @property {Source} [source]
+ * @property {string} [codec]
+ * @property {boolean} active
+ * @property {number} [width]
+ * @property {number} [height]
+ * @property {number} kbps
+ * @property {number} frames_per_second
+ * @property {number} frames_received
+ * @property {number} key_frames_received
+ * @property {number} packets_received
+ * @property {number} bytes_received
+ * @property {number} packets_lost
+ * @property {number} packets_retransmitted
+ * @property {number} packets_restored
+ * @property {number} packets_given_up
+ * @property {number} nacked_packets
+ * @property {number} pli_count
+ * @property {number} jitter_ms
+ * @property {number} recovery_ms
+ */
+
+/** @typedef {'none' | 'disconnected' | 'muted' | 'hidden' | 'bandwidth' | 'key_frame' | 'publisher'} LimitedBy why less is sent than suits */
+
+/**
+ * @typedef {object} ServerLeg
+ * @property {string} mid
+ * @property {string} participant
+ * @property {string} track
+ * @property {Kind} kind
+ * @property {boolean} active
+ * @property {string} [rid]
+ * @property {string} [target_rid]
+ * @property {string} [wanted_rid]
+ * @property {LimitedBy} limited_by
+ * @property {number} kbps
+ * @property {number} packets_sent
+ * @property {number} bytes_sent
+ * @property {number} retransmitted_packets_sent
+ * @property {number} retransmitted_bytes_sent
+ * @property {number} fec_packets_sent
+ * @property {number} fec_bytes_sent
+ * @property {number} nacked_packets
+ * @property {number} key_frames_asked
+ * @property {number} playout_delay_ms
+ */
+
 export {};

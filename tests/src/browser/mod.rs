@@ -11,6 +11,7 @@ mod loss;
 mod resume;
 mod sound;
 pub mod stage;
+mod stats;
 
 use std::pin::Pin;
 
@@ -84,6 +85,11 @@ pub fn all() -> Vec<Case> {
             "fec_none",
             "a sender behind 5 % loss that does not is seen at 98 % as well, by asking it again",
             forward_repair::without_trial
+        ),
+        case!(
+            "stats",
+            "each tile draws its readings with what the server says, which is asked only while somebody looks",
+            stats::stats
         ),
         case!("leave", "who leaves is gone at once", leaving::leave),
         case!("crash", "who vanishes is gone within 15 s", leaving::crash),

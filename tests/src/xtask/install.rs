@@ -44,6 +44,19 @@ pub(super) fn tgowt() -> Result<()> {
     Ok(())
 }
 
+/// Installs Janus with apt-get unless it is there.
+pub(super) fn janus() -> Result<()> {
+    let has_janus =
+        || ["/usr/bin/janus", "/usr/local/bin/janus"].iter().any(|path| Path::new(path).is_file());
+    if has_janus() {
+        return Ok(());
+    }
+    eprintln!("installing Debian's janus (apt-get), as this machine has none …");
+    apt_get(&["janus"]).context("install Janus by hand")?;
+    ensure!(has_janus(), "apt-get installed janus, but it is not to be found");
+    Ok(())
+}
+
 fn has_tgowt() -> bool {
     Path::new("/usr/include/tg_owt/api/transport/goog_cc_factory.h").is_file()
 }

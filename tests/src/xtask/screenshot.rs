@@ -24,6 +24,9 @@ pub(super) struct Options {
     /// The window's height in pixels.
     #[arg(long, default_value_t = 800)]
     height: u32,
+    /// With each tile's readings.
+    #[arg(long)]
+    stats: bool,
 }
 
 /// Three people in three browsers, each with a camera of their own.
@@ -51,6 +54,10 @@ async fn take(stage: &mut Stage, options: &Options) -> Result<Vec<u8>> {
     stage.add_browser(Camera { palette: Palette::Field, ..Camera::SMALL }).await?;
     let page = stage.join("Cleo", &entry).await?;
     page.sees(2, Duration::from_secs(20)).await?;
+    if options.stats {
+        page.run("document.querySelector('#stats').click()").await?;
+        tokio::time::sleep(Duration::from_secs(40)).await; // until the curves are worth looking at
+    }
     tokio::time::sleep(Duration::from_secs(5)).await; // until the large layers have arrived
     BASE64_STANDARD.decode(page.screenshot().await?).context("a screenshot in base64")
 }

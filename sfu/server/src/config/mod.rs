@@ -52,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) room: Room,
     /// What subscribers are sent.
     pub(crate) downlink: Downlink,
+    /// Where metrics are read.
+    pub(crate) metrics: Metrics,
     /// Limits of the whole server.
     pub(crate) limit: Limit,
     /// Logging.
@@ -98,6 +100,15 @@ pub(crate) struct Downlink {
     pub(crate) max_kbps: u64,
     /// Whether losses may be repaired before anybody asks.
     pub(crate) forward_repair: bool,
+}
+
+/// Where Prometheus reads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Metrics {
+    /// The address to listen on.
+    pub(crate) bind: IpAddr,
+    /// TCP port; 0 picks one.
+    pub(crate) port: u16,
 }
 
 /// What the server may carry.

@@ -1,4 +1,4 @@
-//! `/metrics`: what the Prometheus text format shows, and what the control plane counts.
+//! `/metrics` on its own port: what the Prometheus text format shows, and what the control plane counts.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use metrics::{describe_counter, describe_gauge, gauge};
 
 use super::App;
+use crate::media::render_residence;
 
 /// Says once what the metrics mean.
 pub(super) fn describe() {
@@ -27,8 +28,9 @@ pub(super) async fn show(State(app): State<Arc<App>>) -> Response {
     if let Some(bytes) = std::fs::read_to_string("/proc/self/status").ok().and_then(|text| resident(&text)) {
         gauge!("process_resident_memory_bytes").set(bytes as f64);
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics.render())
-        .into_response()
+    let mut text = app.metrics.render();
+    text.push_str(&render_residence(app.residence.iter().map(AsRef::as_ref)));
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 /// `VmRSS` of `/proc/self/status`, in bytes (proc(5) gives kB).

@@ -1,4 +1,4 @@
-//! Everything on the TCP port: the page, signaling, health, metrics, development tokens.
+//! Everything on TCP: the page, signaling, rooms' statistics, health and development tokens on one port, metrics on another.
 //!
 //! In: HTTP/1.1 requests. Out: responses; `WebSocket`s joined to media workers. Limit: `limit.sockets` `WebSocket`s, and
 //! that many connections and [`accept::SPARE`] more in all.
@@ -7,7 +7,9 @@ pub(crate) mod accept;
 mod dev;
 mod metrics;
 mod page;
+mod problem;
 mod rate;
+pub(crate) mod room_stats;
 mod signal;
 mod socket;
 
@@ -25,9 +27,10 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::clock::Clock;
-use crate::media::Command;
+use crate::media::{Command, Published};
 use crate::rooms::Rooms;
 use crate::token::Keys;
+use room_stats::Asking;
 
 /// What the handlers share.
 pub(crate) struct App {
@@ -49,18 +52,27 @@ pub(crate) struct App {
     pub(crate) closing: watch::Receiver<bool>,
     /// The process's clock.
     pub(crate) clock: Clock,
+    /// Questions to the workers.
+    pub(crate) asking: Vec<Asking>,
     /// What `/metrics` shows.
     pub(crate) metrics: PrometheusHandle,
+    /// The workers' residence times, which it shows too.
+    pub(crate) residence: Vec<Arc<Published>>,
 }
 
-/// All routes.
-pub(crate) fn router(app: Arc<App>) -> Router {
+/// The metrics' routes: apart from all others, for who scrapes is not who calls.
+pub(crate) fn metrics_router(app: Arc<App>) -> Router {
     metrics::describe();
+    Router::new().route("/metrics", get(metrics::show)).with_state(app)
+}
+
+/// All other routes.
+pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/v1/signal", get(signal::open))
         .route("/v1/signal/validate", get(signal::validate))
         .route("/healthz", get(health))
-        .route("/metrics", get(metrics::show))
+        .route("/v1/rooms/{room}/stats", get(room_stats::show))
         .route("/dev/token", get(dev::token))
         .fallback(page::show)
         .layer(middleware::from_fn(any_origin))

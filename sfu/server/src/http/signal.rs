@@ -75,9 +75,13 @@ pub(super) async fn validate(
 }
 
 fn verify(app: &App, parameters: &Parameters, headers: &HeaderMap) -> Result<Grant, Refusal> {
-    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let bearer = authorization.and_then(bearer);
-    token::verify(parameters.access_token.as_deref().or(bearer), &app.keys, UnixSeconds::now())
+    let token = parameters.access_token.as_deref().or(bearer_of(headers));
+    token::verify(token, &app.keys, UnixSeconds::now())
+}
+
+/// The token in a request's header, if there is one.
+pub(super) fn bearer_of(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION)?.to_str().ok().and_then(bearer)
 }
 
 /// The token of an `Authorization: Bearer` header (RFC 6750 §2.1); the scheme's case does not matter.

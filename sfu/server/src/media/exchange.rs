@@ -85,6 +85,11 @@ impl Exchange {
         self.index
     }
 
+    /// The core, to be asked.
+    pub(super) fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
     /// The core's counters.
     pub(super) fn stats(&self) -> Stats {
         self.worker.stats()

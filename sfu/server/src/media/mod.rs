@@ -8,6 +8,7 @@ mod arrival;
 mod events;
 mod exchange;
 mod failures;
+mod residence;
 mod stats;
 mod udp;
 
@@ -25,7 +26,9 @@ use crate::clock::Clock;
 use crate::rooms::{Rooms, Seat};
 use exchange::Exchange;
 use failures::{Failures, Verdict};
-pub(crate) use stats::describe as describe_metrics;
+use residence::Residence;
+pub(crate) use residence::{Published, render as render_residence};
+pub(crate) use stats::{Answer, Question, describe as describe_metrics, recorder};
 pub(crate) use udp::bind;
 use udp::{Arrival, Incoming};
 
@@ -42,7 +45,7 @@ const STATS_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a draining worker may take to let everyone go.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 
-/// What the `WebSocket`s tell a worker.
+/// What the control plane tells a worker.
 pub(crate) enum Command {
     /// One opened.
     Opened(Opened),
@@ -50,6 +53,8 @@ pub(crate) enum Command {
     Message(SocketId, Utf8Bytes),
     /// One closed or broke.
     Closed(SocketId),
+    /// Somebody asks what a room looks like.
+    Stats(Question),
     /// The server is shutting down.
     Drain,
 }
@@ -95,6 +100,8 @@ pub(crate) struct Start {
     pub(crate) clock: Clock,
     /// Whether to stay on one core.
     pub(crate) pin: Pin,
+    /// Where residence times are published.
+    pub(crate) residence: Arc<Published>,
 }
 
 /// Whether a worker's thread may move between cores.
@@ -146,6 +153,8 @@ struct Media {
     inbox: mpsc::Receiver<Command>,
     exchange: Exchange,
     failures: Failures,
+    residence: Residence,
+    published: Arc<Published>,
     stats_due: Instant,
     /// Until when a draining worker may go on; none if it is not draining.
     drain_until: Option<Instant>,
@@ -157,7 +166,17 @@ impl Media {
         let exchange = Exchange::new(start.index, start.config, outgoing, start.rooms);
         let stats_due = start.clock.now();
         let failures = Failures::default();
-        Ok(Self { clock: start.clock, incoming, inbox, exchange, failures, stats_due, drain_until: None })
+        Ok(Self {
+            clock: start.clock,
+            incoming,
+            inbox,
+            exchange,
+            failures,
+            residence: Residence::default(),
+            published: start.residence,
+            stats_due,
+            drain_until: None,
+        })
     }
 
     async fn run(mut self) -> io::Result<()> {
@@ -170,8 +189,12 @@ impl Media {
                 self.exchange.handle_input(now, Input::Timeout);
             }
             self.exchange.flush();
+            if self.residence.is_waiting() {
+                self.residence.handle_flushed(self.clock.now());
+            }
             if self.stats_due <= now {
                 stats::publish(&self.exchange, &self.incoming, &self.failures);
+                self.published.store(self.residence.histogram());
                 self.stats_due = now + STATS_INTERVAL;
             }
         }
@@ -201,8 +224,9 @@ impl Media {
             return Ok(());
         }
         for _ in 0..RECEIVE_BUDGET {
-            let exchange = &mut self.exchange;
+            let (exchange, residence) = (&mut self.exchange, &mut self.residence);
             let received = self.incoming.receive(&self.clock, |Arrival { at, local, remote, bytes }| {
+                residence.handle_arrival(at);
                 exchange.handle_input(at, Input::Datagram { local, remote, bytes });
             });
             match received {
@@ -245,6 +269,7 @@ impl Media {
                 self.exchange.handle_input(now, Input::SocketMessage { socket, text: &text });
             }
             Command::Closed(socket) => self.exchange.close(now, socket),
+            Command::Stats(question) => question.answer(now, &self.exchange, &self.residence),
             Command::Drain => {
                 self.drain_until.get_or_insert(now + DRAIN_MAX);
                 self.exchange.handle_input(now, Input::Drain);
@@ -287,7 +312,9 @@ mod tests {
         };
         let rooms = Rooms::new(1);
         let (_, inbox) = mpsc::channel(1);
-        Media::new(Start { index: 0, socket, config, rooms, clock, pin: Pin::Nowhere }, inbox).unwrap()
+        let residence = Arc::default();
+        let start = Start { index: 0, socket, config, rooms, clock, pin: Pin::Nowhere, residence };
+        Media::new(start, inbox).unwrap()
     }
 
     #[tokio::test]

@@ -1,13 +1,81 @@
-//! A worker's counters as metrics, once a second.
+//! A worker's counters as metrics, once a second, and what a room looks like, when somebody asks.
 //!
-//! In: the core's statistics and the socket's. Out: the `metrics` recorder, each with the worker's number.
+//! In: the core's statistics and the socket's, questions about rooms. Out: the `metrics` recorder, each with the worker's
+//! number; answers. Labels are worker, reason and class only: their number does not grow with rooms or people.
 
-use metrics::{Label, SharedString, counter, describe_counter, describe_gauge, gauge};
+use metrics::{
+    Label, SharedString, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use proto::ids::RoomName;
+use proto::time::Instant;
+use serde::Serialize;
 use sfu::worker::MetricKind;
+use sfu::worker::report::{RoomStats, Selection};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::exchange::Exchange;
 use super::failures::Failures;
+use super::residence::{Residence, Summary};
 use super::udp::Incoming;
+
+/// What may be sent to subscribers, in bits a second: each bound twice the one before.
+const RATE: &str = "lianmai_path_allowed_bits_per_second";
+const RATE_BOUNDS: [f64; 10] = [62.5e3, 125e3, 250e3, 500e3, 1e6, 2e6, 4e6, 8e6, 16e6, 32e6];
+/// Times on their paths, in seconds.
+const QUEUE: &str = "lianmai_path_queue_seconds";
+const ROUND_TRIP: &str = "lianmai_path_round_trip_seconds";
+const TIME_BOUNDS: [f64; 9] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6];
+
+/// Somebody asks what a room looks like.
+pub(crate) struct Question {
+    /// Which.
+    pub(crate) room: RoomName,
+    /// Of whom to tell.
+    pub(crate) selection: Selection,
+    /// Where the answer goes; `None` if there is no such room.
+    pub(crate) reply: oneshot::Sender<Option<Answer>>,
+    /// Held until it is answered: nobody else asks meanwhile.
+    #[expect(dead_code, reason = "held, not read")]
+    pub(crate) turn: OwnedSemaphorePermit,
+}
+
+/// What a room looks like, and how its worker does.
+#[derive(Debug, Serialize)]
+pub(crate) struct Answer {
+    #[serde(flatten)]
+    room: RoomStats,
+    worker: WorkerStats,
+}
+
+/// How a worker does.
+#[derive(Debug, Serialize)]
+struct WorkerStats {
+    /// Its number, from 0.
+    index: usize,
+    /// How long datagrams stay with it.
+    residence: Summary,
+}
+
+impl Question {
+    /// Answers.
+    pub(super) fn answer(self, now: Instant, exchange: &Exchange, residence: &Residence) {
+        let room = exchange.worker().room_stats(now, &self.room, &self.selection);
+        let residence = residence.histogram().summary();
+        let worker = WorkerStats { index: exchange.index(), residence };
+        let _ = self.reply.send(room.map(|room| Answer { room, worker })); // fails if nobody waits any more
+    }
+}
+
+/// Installs what metrics are told to.
+pub(crate) fn recorder() -> PrometheusHandle {
+    let bounds = [(RATE, &RATE_BOUNDS[..]), (QUEUE, &TIME_BOUNDS), (ROUND_TRIP, &TIME_BOUNDS)];
+    let builder = bounds.into_iter().fold(PrometheusBuilder::new(), |builder, (name, bounds)| {
+        let set = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), bounds);
+        set.expect("there are bounds")
+    });
+    builder.install_recorder().expect("no other recorder is installed")
+}
 
 /// Says once what the socket's metrics mean.
 pub(crate) fn describe() {
@@ -33,6 +101,9 @@ pub(crate) fn describe() {
         "lianmai_signal_overflowed_total",
         "WebSockets cut off since 256 messages waited for them"
     );
+    describe_histogram!(RATE, "What subscribers may be sent, once a second each, by the kind of their path");
+    describe_histogram!(QUEUE, "How long packets take to leave subscribers' pacers, once a second each");
+    describe_histogram!(ROUND_TRIP, "Subscribers' round trips, once a second each");
 }
 
 /// Publishes everything that the parts of a worker count.
@@ -52,6 +123,14 @@ pub(super) fn publish(exchange: &Exchange, incoming: &Incoming, failures: &Failu
                 describe_gauge!(metric.name, SharedString::const_str(metric.help));
                 gauge!(metric.name, labels).set(metric.value as f64);
             }
+        }
+    }
+    for path in exchange.worker().paths() {
+        let class = path.class.name();
+        histogram!(RATE, "class" => class).record(path.allowed.as_bps() as f64);
+        histogram!(QUEUE, "class" => class).record(path.queue);
+        if let Some(round_trip) = path.round_trip {
+            histogram!(ROUND_TRIP, "class" => class).record(round_trip);
         }
     }
     let sent = exchange.sent();

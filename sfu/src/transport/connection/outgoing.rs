@@ -22,6 +22,7 @@ use super::{ConnectionPipeline, RtpSendPipeline};
 use crate::transport::downlink::{Downlink, PACKET_OVERHEAD, WAIT_MAX};
 use crate::transport::packet::{SourcePacket, StreamId};
 use crate::transport::rtp_send::{Admitted, Covered, PADDING_MAX, Pending, Plaintext, Written};
+use crate::transport::stats::LossCounts;
 
 /// Packets that were sent last and may serve as padding: half a second of a small layer.
 const RECENT_MAX: usize = 32;
@@ -78,6 +79,8 @@ pub(super) struct Outgoing {
     last: Option<(usize, SeqNo, SourcePacket)>,
     /// What feedback has just told, for the model of losses.
     fates: Vec<PacketFate>,
+    /// What feedback has told in all.
+    told: LossCounts,
     /// What losses are put down to.
     blame: Blame,
     /// Whether parity may be sent on such a path.
@@ -123,6 +126,11 @@ impl Outgoing {
     /// The share of packets lost lately, for whatever reason.
     pub(super) fn lost_lately(&self) -> f64 {
         self.lately.lost / self.lately.told.max(1.0)
+    }
+
+    /// What feedback has told of the fates of packets.
+    pub(super) fn loss_counts(&self) -> LossCounts {
+        self.told
     }
 
     /// From one report of arrivals to the next.
@@ -290,12 +298,13 @@ impl ConnectionPipeline {
         if is_acquitted {
             self.losses = LossModel::default();
         }
-        let Outgoing { recent, fates, lately, .. } = &mut self.outgoing;
+        let Outgoing { recent, fates, told, lately, .. } = &mut self.outgoing;
         let slots = &mut self.slots;
         downlink.handle_arrivals(now, |result| {
             let has_arrived = result.received.is_some();
             let fate = if has_arrived { Fate::Received } else { Fate::Lost(cause) };
             fates.push(PacketFate { sent: result.sent.sent, fate });
+            told.add(fate);
             lately.add(has_arrived);
             if result.sent.class == PacketClass::Repair {
                 let number = result.sent.number;

@@ -38,7 +38,8 @@ impl ConnectionPipeline {
     pub(super) fn report(&mut self, now: Instant, wall: NtpTime) {
         let mut blocks: Vec<ReportBlock> =
             self.streams.values_mut().filter_map(|stream| stream.report(now)).collect();
-        for slot in &self.slots {
+        for slot in &mut self.slots {
+            slot.read_pace(now);
             let (stats, Some(rtp_timestamp)) = (slot.stats(), slot.timestamp_at(wall)) else { continue };
             if slot.current().is_none() {
                 continue;

@@ -3,6 +3,7 @@
 
 use core::time::Duration;
 
+use cc::PacketClass;
 use proto::rtp::extension::Extension;
 use proto::rtp::{PayloadType, RtpHeader, SeqNo, rtx};
 use proto::time::{Instant, NtpTime};
@@ -41,11 +42,16 @@ impl RtpSendPipeline {
             }
             What::Again { traced, payload_type, packet } => {
                 self.write_retransmission(*payload_type, traced, packet, transport, out);
+                if pending.class == PacketClass::Repair {
+                    self.counts.retransmitted.add(out.len()); // else it is padding that nobody asked for
+                }
                 Written::Again
             }
             What::Parity(parity) => {
                 let transport = self.extensions.id(Extension::TransportSequence).zip(transport);
-                self.repair.write(parity, transport, out).map_or(Written::Nothing, Written::Parity)
+                let written = self.repair.write(parity, transport, out);
+                written.iter().for_each(|_| self.counts.parity.add(out.len()));
+                written.map_or(Written::Nothing, Written::Parity)
             }
         }
     }
@@ -116,6 +122,7 @@ impl RtpSendPipeline {
         }
         self.stats.packets = self.stats.packets.wrapping_add(1);
         self.stats.octets = self.stats.octets.wrapping_add(packet.payload().len() as u32);
+        self.counts.media.add(written.len());
         self.limiter.note_media(now, written.len());
         self.repeats.note_media(now);
     }

@@ -18,6 +18,8 @@ import { Tile } from './tile.js';
 
 const REMOTE_TILES = 8; // beside the own one: nine in all
 const READ_EVERY_MS = 1_000; // also the step of the curves
+const ASK_EVERY = 2; // readings: the server is asked more seldom, and only while readings are shown
+const INSIDE_FOR_MS = 5_000; // what the server has said is shown for so long
 const LISTEN_EVERY_MS = 150; // a speaking ring that lags more looks wrong
 const SPEECH_LEVEL = 0.02; // full scale is 1
 const GAP = 10; // CSS pixels between tiles
@@ -39,6 +41,9 @@ export class CallScreen {
   /** The enlarged tile. @type {string | null} */
   #large = null;
   #showsStats = false;
+  #readings = 0;
+  /** What the server said last, and when. @type {{stats: import('../../sdk/types.js').ServerStats | null, atMs: number}} */
+  #inside = { stats: null, atMs: 0 };
   /** @type {(() => void)[]} */
   #undo = [];
 
@@ -311,19 +316,30 @@ export class CallScreen {
   // Readings.
 
   async #read() {
+    void this.#ask();
     const stats = await this.#room.stats();
+    const inside = performance.now() - this.#inside.atMs < INSIDE_FOR_MS ? this.#inside.stats : null;
     const rtt = stats.rttMs ?? stats.signalRttMs;
     const health = byId('health', HTMLElement);
     setText(health, rtt === null ? '' : `${Math.round(rtt)} ms`);
     health.classList.toggle('slow', rtt !== null && rtt > 200);
-    this.#self.readings.sent(stats.sent);
+    this.#self.readings.sent(stats.sent, stats.availableKbps, inside);
     for (const [id, tile] of this.#tiles) {
       const own = stats.received.filter((one) => one.participant === id);
       tile.readings.received(
         own.find((one) => one.kind === 'video'),
         own.find((one) => one.kind === 'audio'),
+        inside,
       );
     }
+  }
+
+  /** Asks the server what it knows, while somebody looks. */
+  async #ask() {
+    const isShown = [this.#self, ...this.#tiles.values()].some((tile) => tile.showsStats);
+    if (!isShown || this.#readings++ % ASK_EVERY > 0) return;
+    const stats = await this.#room.serverStats();
+    if (stats) this.#inside = { stats, atMs: performance.now() };
   }
 
   #listen() {

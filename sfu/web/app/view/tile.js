@@ -112,6 +112,11 @@ export class Tile {
     this.#fit();
   }
 
+  /** Whether the readings are shown. */
+  get showsStats() {
+    return this.#showsStats;
+  }
+
   /** Lets go of the picture. */
   close() {
     this.#video.srcObject = null;

@@ -38,13 +38,15 @@ const PRIORITY: u32 = 1_853_824_767;
 
 /// The user name fragment and password of one end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Credentials {
-    pub(super) ufrag: String,
-    pub(super) pwd: String,
+pub struct Credentials {
+    /// The user name fragment.
+    pub ufrag: String,
+    /// The password.
+    pub pwd: String,
 }
 
 /// See the module's description.
-pub(super) struct Ice {
+pub struct Ice {
     ours: Credentials,
     theirs: Option<Credentials>,
     check_at: Option<Instant>,
@@ -56,7 +58,8 @@ pub(super) struct Ice {
 }
 
 impl Ice {
-    pub(super) fn new(mut chance: Chance) -> Self {
+    /// An end whose credentials are left to chance; it asks nothing before the answer is there.
+    pub fn new(mut chance: Chance) -> Self {
         let ours = Credentials { ufrag: chance.text(4), pwd: chance.text(24) };
         let out = VecDeque::new();
         Self {
@@ -72,17 +75,17 @@ impl Ice {
     }
 
     /// What an offer says.
-    pub(super) fn ours(&self) -> &Credentials {
+    pub fn ours(&self) -> &Credentials {
         &self.ours
     }
 
     /// New credentials for the next offer (RFC 8445 §2.4); the old path is used meanwhile.
-    pub(super) fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.ours = Credentials { ufrag: self.chance.text(4), pwd: self.chance.text(24) };
     }
 
     /// The answer is there: checks begin, or go on with other credentials.
-    pub(super) fn handle_answer(&mut self, now: Instant, theirs: Credentials) {
+    pub fn handle_answer(&mut self, now: Instant, theirs: Credentials) {
         if self.theirs.as_ref() != Some(&theirs) {
             self.theirs = Some(theirs);
             self.check_at = Some(now);
@@ -91,7 +94,7 @@ impl Ice {
     }
 
     /// A STUN message arrived; one that answers no check of ours is ignored.
-    pub(super) fn handle_stun(&mut self, now: Instant, bytes: &[u8]) {
+    pub fn handle_stun(&mut self, now: Instant, bytes: &[u8]) {
         let mut message = Message::default();
         let Some(theirs) = self.theirs.as_ref().filter(|_| message.unmarshal_binary(bytes).is_ok()) else {
             return;
@@ -108,7 +111,8 @@ impl Ice {
         self.check_at = Some(now + CHECK_LATER);
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    /// Time passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
         if self.proved_at.is_some_and(|at| now.since(at) >= SILENCE_MAX) {
             self.proved_at = None;
         }
@@ -117,26 +121,28 @@ impl Ice {
         }
     }
 
-    pub(super) fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+    /// The next check to send.
+    pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         self.out.pop_front()
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    /// When to call [`Ice::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
         self.check_at
     }
 
     /// Whether the server has answered by this path.
-    pub(super) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.proved_at.is_some()
     }
 
     /// The round trip that the last answered check took.
-    pub(super) fn rtt(&self) -> Option<Duration> {
+    pub fn rtt(&self) -> Option<Duration> {
         self.rtt
     }
 
     /// Ends all checks.
-    pub(super) fn close(&mut self) {
+    pub fn close(&mut self) {
         (self.theirs, self.check_at, self.proved_at) = (None, None, None);
     }
 

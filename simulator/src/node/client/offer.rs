@@ -15,7 +15,7 @@ use super::plan::{ClientPlan, Encoding, LayerPlan};
 
 /// What a media section of the offer is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Section {
+pub enum Section {
     /// Sends the microphone.
     Microphone,
     /// Sends the camera in these layers, of which there is one stream each if it is more than one.
@@ -26,7 +26,7 @@ pub(super) enum Section {
 
 impl Section {
     /// The media sections of a client: what it sends, then its slots for sound, then those for pictures.
-    pub(super) fn all(plan: &ClientPlan) -> Vec<Self> {
+    pub fn all(plan: &ClientPlan) -> Vec<Self> {
         let microphone = plan.microphone.as_ref().map(|_| Self::Microphone);
         let camera = plan.camera.as_ref().map(|video| match video.encoding {
             Encoding::Simulcast => Self::Camera(video.layers.clone()),
@@ -48,16 +48,22 @@ impl Section {
 
 /// The payload types and header extension numbers of one client; they differ from client to client, as browsers' do.
 #[derive(Debug, Clone)]
-pub(super) struct Dialect {
-    pub(super) opus: PayloadType,
-    pub(super) vp8: PayloadType,
-    pub(super) vp8_rtx: PayloadType,
-    pub(super) extensions: ExtensionMap,
+pub struct Dialect {
+    /// Opus.
+    pub opus: PayloadType,
+    /// VP8.
+    pub vp8: PayloadType,
+    /// Retransmissions of VP8.
+    pub vp8_rtx: PayloadType,
+    /// Repair packets of pictures, if it takes any.
+    pub flexfec: Option<PayloadType>,
+    /// The header extensions; transport-wide numbers are offered only with feedback of arrivals, and only if they are in here.
+    pub extensions: ExtensionMap,
 }
 
 impl Dialect {
-    /// One of two.
-    pub(super) fn new(number: usize) -> Self {
+    /// One of two: it tells arrivals and takes no repair packets.
+    pub fn new(number: usize) -> Self {
         let (base, first): (u8, u8) = if number.is_multiple_of(2) { (96, 1) } else { (120, 4) };
         let mut extensions = ExtensionMap::default();
         let all = [
@@ -71,26 +77,49 @@ impl Dialect {
             extensions.set(extension, ExtensionId(first + index as u8));
         }
         let pt = |offset: u8| PayloadType(base + offset);
-        Self { opus: PayloadType(111 - number as u8 % 2), vp8: pt(0), vp8_rtx: pt(1), extensions }
+        Self {
+            opus: PayloadType(111 - number as u8 % 2),
+            vp8: pt(0),
+            vp8_rtx: pt(1),
+            flexfec: None,
+            extensions,
+        }
+    }
+
+    /// The same without transport-wide numbers and feedback of arrivals, as plain clients are.
+    #[must_use]
+    pub fn without_arrivals(mut self) -> Self {
+        let all = std::mem::take(&mut self.extensions);
+        for extension in Extension::ALL.into_iter().filter(|one| *one != Extension::TransportSequence) {
+            if let Some(id) = all.id(extension) {
+                self.extensions.set(extension, id);
+            }
+        }
+        self
     }
 
     /// The number of a header extension.
-    pub(super) fn id(&self, extension: Extension) -> ExtensionId {
+    pub fn id(&self, extension: Extension) -> ExtensionId {
         self.extensions.id(extension).expect("all that a client uses are set")
     }
 
     fn write(&self, text: &mut String, kind: Kind) {
         let extension =
             |extension: Extension| format!("a=extmap:{} {}\r\n", self.id(extension).0, extension.uri());
-        text.push_str(&extension(Extension::TransportSequence));
+        let tells = self.extensions.id(Extension::TransportSequence).is_some();
+        let feedback =
+            |number: u8| if tells { format!("a=rtcp-fb:{number} transport-cc\r\n") } else { String::new() };
+        if tells {
+            text.push_str(&extension(Extension::TransportSequence));
+        }
         text.push_str(&extension(Extension::Mid));
         if kind == Kind::Audio {
             text.push_str(&extension(Extension::AudioLevel));
             let opus = self.opus.0;
             let _ = write!(
                 text,
-                "a=rtpmap:{opus} opus/48000/2\r\na=rtcp-fb:{opus} transport-cc\r\n\
-                 a=fmtp:{opus} minptime=10;useinbandfec=1\r\n"
+                "a=rtpmap:{opus} opus/48000/2\r\n{}a=fmtp:{opus} minptime=10;useinbandfec=1\r\n",
+                feedback(opus)
             );
             return;
         }
@@ -99,26 +128,37 @@ impl Dialect {
         let (vp8, rtx) = (self.vp8.0, self.vp8_rtx.0);
         let _ = write!(
             text,
-            "a=rtpmap:{vp8} VP8/90000\r\na=rtcp-fb:{vp8} transport-cc\r\na=rtcp-fb:{vp8} ccm fir\r\n\
+            "a=rtpmap:{vp8} VP8/90000\r\n{}a=rtcp-fb:{vp8} ccm fir\r\n\
              a=rtcp-fb:{vp8} nack\r\na=rtcp-fb:{vp8} nack pli\r\n\
-             a=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={vp8}\r\n"
+             a=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={vp8}\r\n",
+            feedback(vp8)
         );
+        if let Some(PayloadType(flexfec)) = self.flexfec {
+            let _ = write!(
+                text,
+                "a=rtpmap:{flexfec} flexfec-03/90000\r\n{}a=fmtp:{flexfec} repair-window=10000000\r\n",
+                feedback(flexfec)
+            );
+        }
     }
 }
 
-/// The offer's text.
-pub(super) fn write(sections: &[Section], dialect: &Dialect, ours: &Credentials) -> String {
+/// The offer's text; `certificate` is the SHA-256 digest of the one that DTLS shows, zeros where there is no DTLS.
+pub fn write(sections: &[Section], dialect: &Dialect, ours: &Credentials, certificate: &[u8; 32]) -> String {
     let mids: Vec<String> = (0..sections.len()).map(|mid| mid.to_string()).collect();
     let mut text = format!(
         "v=0\r\no=- 4858056832738455750 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {}\r\n\
          a=extmap-allow-mixed\r\na=msid-semantic: WMS\r\n",
         mids.join(" ")
     );
-    let digest = ["00"; 32].join(":"); // nobody shows a certificate
+    let digest = certificate.map(|byte| format!("{byte:02X}")).join(":");
     for (section, mid) in sections.iter().zip(&mids) {
         let (kind, formats) = match section.kind() {
             Kind::Audio => ("audio", dialect.opus.0.to_string()),
-            Kind::Video => ("video", format!("{} {}", dialect.vp8.0, dialect.vp8_rtx.0)),
+            Kind::Video => {
+                let repair = dialect.flexfec.map_or(String::new(), |number| format!(" {}", number.0));
+                ("video", format!("{} {}{repair}", dialect.vp8.0, dialect.vp8_rtx.0))
+            }
         };
         let _ = write!(
             text,
@@ -146,7 +186,7 @@ pub(super) fn write(sections: &[Section], dialect: &Dialect, ours: &Credentials)
 }
 
 /// What the client says of the sections in which it sends.
-pub(super) fn published(sections: &[Section]) -> Vec<Publish> {
+pub fn published(sections: &[Section]) -> Vec<Publish> {
     let layer = |layer: &LayerPlan| Layer {
         rid: Rid::from(layer.rid),
         width: layer.width.into(),
@@ -165,14 +205,15 @@ pub(super) fn published(sections: &[Section]) -> Vec<Publish> {
 
 /// An answer, as far as a client needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answered {
-    pub(super) theirs: Credentials,
+pub struct Answered {
+    /// The server's.
+    pub theirs: Credentials,
     /// The streams in which the server sends, with those of their retransmissions.
-    pub(super) streams: BTreeMap<Mid, (Ssrc, Option<Ssrc>)>,
+    pub streams: BTreeMap<Mid, (Ssrc, Option<Ssrc>)>,
 }
 
 /// Reads an answer by its lines; `None` if something in it cannot be read.
-pub(super) fn read_answer(text: &str) -> Option<Answered> {
+pub fn read_answer(text: &str) -> Option<Answered> {
     let mut theirs = Credentials { ufrag: String::new(), pwd: String::new() };
     let mut streams = BTreeMap::new();
     let mut mid = Mid(String::new());
@@ -184,7 +225,10 @@ pub(super) fn read_answer(text: &str) -> Option<Answered> {
             "ice-pwd" => value.clone_into(&mut theirs.pwd),
             "mid" => mid = Mid::from(value),
             "ssrc-group" => {
-                let mut numbers = words.skip(1).map(|number| number.parse().map(Ssrc));
+                if words.next() != Some("FID") {
+                    continue; // repair packets need none of it
+                }
+                let mut numbers = words.map(|number| number.parse().map(Ssrc));
                 let (media, rtx) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
                 streams.insert(mid.clone(), (media, Some(rtx)));
             }
@@ -215,7 +259,8 @@ mod tests {
         ];
         let ours = Credentials { ufrag: "abcd".to_owned(), pwd: "0123456789abcdefghijkl".to_owned() };
         for number in [0, 1] {
-            let offer = Offer::parse(&write(&sections, &Dialect::new(number), &ours)).expect("good SDP");
+            let offer =
+                Offer::parse(&write(&sections, &Dialect::new(number), &ours, &[0; 32])).expect("good SDP");
             let directions: Vec<Direction> = offer.sections.iter().map(|section| section.direction).collect();
             let (send, receive) = (Direction::SendOnly, Direction::RecvOnly);
             assert_eq!(directions, [send, send, receive, receive]);

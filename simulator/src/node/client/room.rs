@@ -20,7 +20,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What a message means beyond the room's state.
 #[derive(Debug)]
-pub(super) enum News {
+pub enum News {
     /// The client is in the room; the server's session description.
     Joined(String),
     /// The answer to a later offer.
@@ -41,7 +41,7 @@ pub(super) enum News {
 
 /// See the module's description.
 #[derive(Debug, Default)]
-pub(super) struct RoomState {
+pub struct RoomState {
     others: BTreeMap<ParticipantId, Participant>,
     bindings: BTreeMap<Mid, SlotBinding>,
     /// The layout as it was stated last.
@@ -53,28 +53,31 @@ pub(super) struct RoomState {
 }
 
 impl RoomState {
-    pub(super) fn join(&mut self, now: Instant, offer: Offer) {
+    /// Enters the room.
+    pub fn join(&mut self, now: Instant, offer: Offer) {
         self.ping_at = Some(now + PING_INTERVAL);
         let client = "simulator/1".to_owned();
         self.request(ClientMessage::Join(Join { protocol: VERSION, client, offer }));
     }
 
-    pub(super) fn offer_again(&mut self, offer: Offer) {
+    /// Publishes otherwise, or begins ICE anew.
+    pub fn offer_again(&mut self, offer: Offer) {
         self.request(ClientMessage::Offer(offer));
     }
 
     /// A demand is carried out.
-    pub(super) fn applied(&mut self, applied: Applied) {
+    pub fn applied(&mut self, applied: Applied) {
         self.request(ClientMessage::Applied(applied));
     }
 
-    pub(super) fn leave(&mut self) {
+    /// Leaves the room.
+    pub fn leave(&mut self) {
         self.ping_at = None;
         self.request(ClientMessage::Leave);
     }
 
     /// States what is shown, if that is another than before; `None` if nothing was ever stated.
-    pub(super) fn lay_out(&mut self, plan: Option<&LayoutPlan>) {
+    pub fn lay_out(&mut self, plan: Option<&LayoutPlan>) {
         let Some(plan) = plan.filter(|_| self.joined) else { return };
         let layout = Layout { tiles: self.tiles(plan) };
         if self.stated.as_ref() != Some(&layout) {
@@ -84,7 +87,7 @@ impl RoomState {
     }
 
     /// Whose track a slot carries, and whether the client shows it.
-    pub(super) fn carried(&self, mid: &Mid) -> (Option<&str>, bool) {
+    pub fn carried(&self, mid: &Mid) -> (Option<&str>, bool) {
         let Some(binding) = self.bindings.get(mid) else { return (None, false) };
         let publisher = self.others.get(&binding.participant).map(|other| other.identity.as_str());
         let shown = self.stated.as_ref().is_none_or(|layout| {
@@ -93,23 +96,27 @@ impl RoomState {
         (publisher, shown)
     }
 
-    pub(super) fn handle_message(&mut self, text: &str) -> Option<News> {
+    /// A message of the server, and what it means; `None` if it cannot be read.
+    pub fn handle_message(&mut self, text: &str) -> Option<News> {
         let notice: Notice = serde_json::from_str(text).ok()?;
         Some(self.handle_notice(notice.message))
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    /// Time passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
         if self.ping_at.is_some_and(|at| at <= now) {
             self.ping_at = Some(now + PING_INTERVAL);
             self.request(ClientMessage::Ping { sent_ms: now.as_micros() as f64 / 1e3 });
         }
     }
 
-    pub(super) fn poll_message(&mut self) -> Option<String> {
+    /// The next message to the server.
+    pub fn poll_message(&mut self) -> Option<String> {
         self.out.pop_front()
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    /// When to call [`RoomState::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
         self.ping_at
     }
 

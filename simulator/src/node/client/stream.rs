@@ -21,34 +21,34 @@ use super::payload::{self, LEAST, Picture, PictureIds, Stamp};
 const HISTORY: usize = 1_024;
 
 /// The longest payload, so that a packet with its header extensions stays within 1200 bytes, as Chromium's do.
-const PAYLOAD_MAX: u64 = 1_140;
+pub const PAYLOAD_MAX: u64 = 1_140;
 
 /// What a stream is, before its first packet.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Origin {
+pub struct Origin {
     /// The publisher's node.
-    pub(super) publisher: u16,
+    pub publisher: u16,
     /// The place of its media section in its offer.
-    pub(super) section: u8,
+    pub section: u8,
     /// Its layer's place, the largest first.
-    pub(super) layer: u8,
+    pub layer: u8,
     /// Its name in simulcast.
-    pub(super) rid: Option<&'static str>,
+    pub rid: Option<&'static str>,
     /// Whether it carries pictures.
-    pub(super) is_video: bool,
+    pub is_video: bool,
 }
 
 /// Something that was encoded.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Encoded {
+pub struct Encoded {
     /// When it was captured.
-    pub(super) captured: Instant,
+    pub captured: Instant,
     /// How large it is, RTP headers not counted.
-    pub(super) size: DataSize,
+    pub size: DataSize,
     /// Whether it needs no earlier one.
-    pub(super) key: bool,
+    pub key: bool,
     /// Width and height.
-    pub(super) pixels: (u16, u16),
+    pub pixels: (u16, u16),
 }
 
 /// A packet that was made.
@@ -65,7 +65,7 @@ struct Kept {
 
 /// See the module's description.
 #[derive(Debug)]
-pub(super) struct SendStream {
+pub struct SendStream {
     origin: Origin,
     ssrc: Ssrc,
     rtx_ssrc: Ssrc,
@@ -84,7 +84,8 @@ pub(super) struct SendStream {
 }
 
 impl SendStream {
-    pub(super) fn new(origin: Origin, chance: &mut Chance) -> Self {
+    /// A stream that has sent nothing.
+    pub fn new(origin: Origin, chance: &mut Chance) -> Self {
         Self {
             origin,
             ssrc: Ssrc(chance.number()),
@@ -104,7 +105,7 @@ impl SendStream {
     }
 
     /// Makes the packets of a picture or a sound and tells their numbers.
-    pub(super) fn packetize(&mut self, encoded: &Encoded) -> core::ops::Range<u64> {
+    pub fn packetize(&mut self, encoded: &Encoded) -> core::ops::Range<u64> {
         let bytes = encoded.size.as_bytes().max(LEAST as u64);
         let parts = bytes.div_ceil(PAYLOAD_MAX).min(u64::from(u16::MAX));
         let length = bytes.div_ceil(parts).clamp(LEAST as u64, PAYLOAD_MAX) as u16;
@@ -139,7 +140,7 @@ impl SendStream {
     }
 
     /// The packet that the other side lost, if it has left before, is still there, and may be sent again.
-    pub(super) fn repair_of(&mut self, now: Instant, lost: SeqNo, rtt: Duration) -> Option<u64> {
+    pub fn repair_of(&mut self, now: Instant, lost: SeqNo, rtt: Duration) -> Option<u64> {
         let behind = SeqNo(self.next as u16).distance(lost);
         let seq = self.next.checked_sub(u64::try_from(behind).ok().filter(|behind| *behind > 0)?)?;
         let length = self.kept_mut(seq).filter(|kept| kept.sent)?.length;
@@ -148,7 +149,7 @@ impl SendStream {
     }
 
     /// Writes a packet as it leaves for the first time; empty if it is too old.
-    pub(super) fn write(
+    pub fn write(
         &mut self,
         now: Instant,
         (seq, transport): (u64, u16),
@@ -169,7 +170,7 @@ impl SendStream {
     }
 
     /// Writes a packet again, as a retransmission (RFC 4588); empty if it is too old.
-    pub(super) fn write_again(&mut self, seq: u64, transport: u16, dialect: &Dialect, out: &mut Vec<u8>) {
+    pub fn write_again(&mut self, seq: u64, transport: u16, dialect: &Dialect, out: &mut Vec<u8>) {
         let Some(kept) = self.kept_mut(seq).copied() else { return };
         let rid = self.origin.rid.map(|rid| (dialect.id(Extension::RepairedRid), rid.as_bytes()));
         let header = header(&kept, dialect.vp8_rtx, self.rtx_seq, self.rtx_ssrc);
@@ -180,7 +181,7 @@ impl SendStream {
     }
 
     /// How far the stream has been sent (RFC 3550 §6.4.1).
-    pub(super) fn report(&self, now: Instant, wall: NtpTime) -> Rtcp {
+    pub fn report(&self, now: Instant, wall: NtpTime) -> Rtcp {
         Rtcp::SenderReport(SenderReport {
             ssrc: self.ssrc,
             ntp: wall,
@@ -191,22 +192,23 @@ impl SendStream {
         })
     }
 
-    pub(super) fn ssrc(&self) -> Ssrc {
+    /// Its number on the wire.
+    pub fn ssrc(&self) -> Ssrc {
         self.ssrc
     }
 
     /// The newest packet's number.
-    pub(super) fn newest(&self) -> u64 {
+    pub fn newest(&self) -> u64 {
         self.next - 1
     }
 
     /// Whether anything was sent yet.
-    pub(super) fn has_begun(&self) -> bool {
+    pub fn has_begun(&self) -> bool {
         self.packets > 0
     }
 
     /// The size of a packet's payload.
-    pub(super) fn length(&mut self, seq: u64) -> DataSize {
+    pub fn length(&mut self, seq: u64) -> DataSize {
         DataSize::bytes(self.kept_mut(seq).map_or(0, |kept| kept.length.into()))
     }
 

@@ -7,6 +7,7 @@ mod fec_audio;
 mod fec_browser;
 mod fec_forwarding;
 mod first_frame;
+mod forward;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,8 @@ pub(super) enum Bench {
     FecBrowser(fec_browser::Options),
     /// Loss recovery where nothing is lost: what it costs to forward a packet, against its being compiled out.
     FecForwarding(fec_forwarding::Options),
+    /// What forwarding costs: against bare sealing and sending, against a server without its parts, against Janus.
+    Forward(forward::Options),
 }
 
 /// Measures it.
@@ -41,6 +44,7 @@ pub(super) async fn run(bench: &Bench) -> Result<ExitCode> {
         Bench::Fec(options) => fec::run(options),
         Bench::FecBrowser(options) => fec_browser::run(options).await,
         Bench::FecForwarding(options) => fec_forwarding::run(options),
+        Bench::Forward(options) => forward::run(options).await,
         Bench::CcBrowser(options) => cc_browser::run(options).await.map(|()| ExitCode::SUCCESS),
     }
 }

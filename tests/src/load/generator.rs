@@ -1,0 +1,317 @@
+//! All clients of a plan in one thread, on real sockets.
+//!
+//! In: a [`Crowd`]. Out: what came, by window. Time: [`Clock`]. Limit: `JOINING` clients join at a time, `JOIN_MAX` for all of them.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use proto::time::{Instant, earliest};
+use proto::units::Bitrate;
+
+use super::clock::Clock;
+use super::endpoint::{Buffers, Endpoint};
+use super::janus::Janus;
+use super::lianmai::Lianmai;
+use super::peer::{Common, Feedback, Peer, Role};
+use super::plan::{Crowd, Kind, Mischief, Server};
+use super::poll::Poll;
+use super::signal::{Signal, candidate};
+use super::subscriber::Arrived;
+use super::tally::{Counts, Delays};
+
+/// Clients that join at the same time.
+const JOINING: usize = 8;
+
+/// How long it may take until everybody has joined.
+const JOIN_MAX: Duration = Duration::from_secs(60);
+
+/// The longest sleep. Sockets are looked at after it and do not end it: whoever sends would pay for waking us, datagram by
+/// datagram, which no server on another machine does. When a datagram came the kernel has noted.
+const SLEEP_MAX: Duration = Duration::from_millis(1);
+
+/// Where the numbers of sockets begin that only count what comes.
+const SINKS: usize = 1 << 32;
+
+/// Between the requests of a client that floods.
+const FLOOD: Duration = Duration::from_millis(1);
+
+/// A client on real sockets.
+struct Client {
+    peer: Peer,
+    endpoint: Option<Endpoint>,
+    signal: Signal,
+    wake: Option<Instant>,
+}
+
+/// What came in a window.
+#[derive(Debug, Default)]
+pub(super) struct Came {
+    /// Datagrams at the clients' sockets.
+    pub(super) datagrams: u64,
+    /// Their bytes.
+    pub(super) bytes: u64,
+    /// Datagrams at the other sockets.
+    pub(super) sunk: u64,
+    /// How long packets were under way.
+    pub(super) delays: Delays,
+}
+
+/// See the module's description.
+pub(super) struct Generator {
+    clock: Clock,
+    server: Server,
+    poll: Poll,
+    buffers: Buffers,
+    clients: Vec<Client>,
+    sinks: Vec<Endpoint>,
+    came: Came,
+    arrived: Vec<(Instant, Arrived)>,
+    ready: Vec<usize>,
+    /// The number of the last publisher's stream at a Janus server.
+    feed: u64,
+    flooding: Option<(usize, Instant)>,
+}
+
+impl Generator {
+    /// Nobody has joined.
+    pub(super) fn new(clock: Clock, server: Server) -> Result<Self> {
+        Ok(Self {
+            clock,
+            server,
+            poll: Poll::new()?,
+            buffers: Buffers::new(),
+            clients: Vec::new(),
+            sinks: Vec::new(),
+            came: Came::default(),
+            arrived: Vec::new(),
+            ready: Vec::new(),
+            feed: 0,
+            flooding: None,
+        })
+    }
+
+    /// Everybody joins; comes back when all have their keys.
+    pub(super) fn gather(&mut self, crowd: Crowd) -> Result<()> {
+        let common = Common::new(self.clock.epoch());
+        let all = crowd.publishers + crowd.subscribers;
+        let feedback = if crowd.feedback { Feedback::Arrivals } else { Feedback::ReportsAlone };
+        let until = self.clock.now() + JOIN_MAX;
+        let mut joining = BTreeSet::new();
+        let mut next = 0;
+        while next < all || !joining.is_empty() {
+            // Those who receive come when those who publish are there: a subscription names a publisher.
+            let barrier = next == crowd.publishers && !joining.is_empty();
+            if next < all && joining.len() < JOINING && !barrier {
+                let publishes = (next < crowd.publishers).then(|| Bitrate::kbps(crowd.kbps));
+                let slots = if publishes.is_some() { crowd.slots } else { 1 };
+                self.join(next, Role { publishes, slots, feedback }, &common)?;
+                joining.insert(next);
+                next += 1;
+            }
+            self.step(self.clock.now() + Duration::from_millis(if next < all { 1 } else { 20 }))?;
+            joining.retain(|number| !self.clients[usize::from(*number)].peer.is_open());
+            ensure!(self.clock.now() < until, "{} of {all} have not connected", joining.len());
+        }
+        Ok(())
+    }
+
+    /// Pictures from now on, or none any more.
+    pub(super) fn publish(&mut self, now: Instant, publishes: Publishes) {
+        for client in &mut self.clients {
+            if let Some(publisher) = client.peer.publisher_mut() {
+                match publishes {
+                    Publishes::Pictures => publisher.start(now),
+                    Publishes::Nothing => publisher.stop(),
+                }
+            }
+            client.wake = Some(now);
+        }
+    }
+
+    /// Goes on until then.
+    pub(super) fn run_until(&mut self, until: Instant) -> Result<()> {
+        while self.clock.now() < until {
+            self.step(until)?;
+        }
+        Ok(())
+    }
+
+    /// What came since the last call.
+    pub(super) fn take(&mut self) -> (Came, Counts) {
+        let mut counts = Counts::default();
+        self.clients.iter_mut().for_each(|client| counts.add(client.peer.take()));
+        (std::mem::take(&mut self.came), counts)
+    }
+
+    /// Packets of pictures that publishers have sent.
+    pub(super) fn published(&self) -> u64 {
+        let publishers = self.clients.iter().filter_map(|client| client.peer.publisher());
+        publishers.map(super::publisher::Publisher::packets).sum()
+    }
+
+    /// Streams that clients receive.
+    pub(super) fn streams(&self) -> usize {
+        self.clients.iter().map(|client| client.peer.streams()).sum()
+    }
+
+    /// The profile of the last client.
+    pub(super) fn profile(&self) -> &'static str {
+        let profile = self.clients.last().and_then(|client| client.peer.profile());
+        profile.map_or("none", sfu::network::cipher::SrtpProfile::name)
+    }
+
+    /// Addresses of sockets that only count what comes.
+    pub(super) fn sinks(&mut self, count: usize) -> Result<Vec<SocketAddr>> {
+        while self.sinks.len() < count {
+            let sink = Endpoint::new(self.server.local, None)?;
+            self.poll.add(&sink, SINKS + self.sinks.len())?;
+            self.sinks.push(sink);
+        }
+        Ok(self.sinks[..count].iter().map(Endpoint::address).collect::<Result<_, _>>()?)
+    }
+
+    /// The last client does this from now on; what comes to it is not counted any more.
+    pub(super) fn misbehave(&mut self, now: Instant, mischief: Mischief) -> Result<()> {
+        let last = self.clients.len().checked_sub(1).context("nobody is there")?;
+        let client = &mut self.clients[last];
+        match mischief {
+            Mischief::StopsReading => {
+                self.poll.remove(client.endpoint.as_ref().context("it has no socket")?)?;
+            }
+            Mischief::ClosesPort => client.endpoint = None,
+            Mischief::FloodsNacks => self.flooding = Some((last, now)),
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, number: u16, role: Role, common: &Common) -> Result<()> {
+        let now = self.clock.now();
+        let place = usize::from(number);
+        let mut peer = Peer::new(now, number, role, common);
+        let http = &self.server.http;
+        let (signal, answer) = match self.server.kind {
+            Kind::Lianmai => {
+                let lianmai = Lianmai::join(now, http, &format!("c{number}"), peer.offer())?;
+                (Signal::Lianmai(Box::new(lianmai)), None)
+            }
+            Kind::Janus if role.publishes.is_some() => {
+                let (janus, feed, answer) = Janus::publish(http, &peer)?;
+                self.feed = feed;
+                (Signal::Janus(janus), Some(answer))
+            }
+            Kind::Janus => {
+                // Its subscribers are told no transport-wide numbers.
+                let role = Role { feedback: Feedback::ReportsAlone, ..role };
+                peer = Peer::new(now, number, role, common);
+                let (janus, offer) = Janus::subscribe(http, self.feed, &peer)?;
+                (Signal::Janus(janus), Some(offer))
+            }
+        };
+        self.poll.add(signal.socket(), place * 2 + 1)?;
+        self.clients.push(Client { peer, endpoint: None, signal, wake: Some(now) });
+        answer.map_or(Ok(()), |answer| self.handle_answer(place, &answer))
+    }
+
+    fn handle_answer(&mut self, place: usize, sdp: &str) -> Result<()> {
+        let now = self.clock.now();
+        let client = &mut self.clients[place];
+        ensure!(client.peer.handle_answer(now, sdp), "the server's description cannot be read:\n{sdp}");
+        if client.endpoint.is_none() {
+            let remote = candidate(sdp).with_context(|| format!("no candidate in\n{sdp}"))?;
+            let endpoint = Endpoint::new(self.server.local, Some(remote))?;
+            self.poll.add(&endpoint, place * 2)?;
+            client.endpoint = Some(endpoint);
+        }
+        client.wake = Some(now);
+        Ok(())
+    }
+
+    /// Waits for something, no longer than `until`, and does what is to be done then.
+    fn step(&mut self, until: Instant) -> Result<()> {
+        let due = self.clients.iter().fold(Some(until), |at, client| earliest(at, client.wake));
+        let due = earliest(due, self.flooding.map(|(_, at)| at)).unwrap_or(until);
+        self.clock.sleep_until(due.min(self.clock.now() + SLEEP_MAX));
+        let mut ready = std::mem::take(&mut self.ready);
+        ready.extend(self.poll.ready()?);
+        let now = self.clock.now();
+        for number in ready.drain(..) {
+            self.handle_ready(now, number)?;
+        }
+        self.ready = ready;
+        self.flood(now)?;
+        let now = self.clock.now();
+        for client in &mut self.clients {
+            if client.wake.is_some_and(|at| at <= now) {
+                client.signal.handle_timeout(now)?;
+                client.peer.handle_timeout(now);
+                client.settle();
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_ready(&mut self, now: Instant, number: usize) -> Result<()> {
+        if let Some(sink) = number.checked_sub(SINKS) {
+            self.came.sunk += self.sinks[sink].receive(&mut self.buffers, |_, _| {});
+            return Ok(());
+        }
+        let place = number / 2;
+        if number % 2 == 1 {
+            let answer = self.clients[place].signal.handle_readable(now)?;
+            return answer.map_or(Ok(()), |answer| self.handle_answer(place, &answer));
+        }
+        let (clock, came, arrived) = (self.clock, &mut self.came, &mut self.arrived);
+        let client = &mut self.clients[place];
+        let Some(endpoint) = &client.endpoint else { return Ok(()) };
+        let peer = &mut client.peer;
+        came.datagrams += endpoint.receive(&mut self.buffers, |stamped, bytes| {
+            came.bytes += bytes.len() as u64;
+            // The time of day may have been set meanwhile.
+            let stamped = stamped.map(|at| clock.at_wall(at));
+            let at =
+                stamped.filter(|at| *at <= now && now.since(*at) < Duration::from_secs(2)).unwrap_or(now);
+            arrived.extend(peer.handle_datagram(now, at, bytes).map(|packet| (at, packet)));
+        });
+        client.settle();
+        for (at, packet) in self.arrived.drain(..) {
+            let publisher = self.clients.get(usize::from(packet.publisher));
+            let publisher = publisher.and_then(|client| client.peer.publisher());
+            if let Some(sent) = publisher.and_then(|publisher| publisher.sent_at(packet.serial)) {
+                self.came.delays.note(at.since(sent).as_micros() as u64);
+            }
+        }
+        Ok(())
+    }
+
+    fn flood(&mut self, now: Instant) -> Result<()> {
+        let Some((place, at)) = self.flooding.filter(|(_, at)| *at <= now) else { return Ok(()) };
+        self.flooding = Some((place, at.max(now - FLOOD) + FLOOD));
+        let client = self.clients.get_mut(place).context("it is gone")?;
+        client.peer.ask_for_everything();
+        client.settle();
+        Ok(())
+    }
+}
+
+/// Whether publishers send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Publishes {
+    /// They do.
+    Pictures,
+    /// They do not.
+    Nothing,
+}
+
+impl Client {
+    /// Sends what waits and notes when to come back.
+    fn settle(&mut self) {
+        while let Some(datagram) = self.peer.poll_transmit() {
+            if let Some(endpoint) = &self.endpoint {
+                endpoint.send(&datagram);
+            }
+        }
+        self.wake = earliest(self.peer.poll_timeout(), self.signal.poll_timeout());
+    }
+}

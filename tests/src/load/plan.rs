@@ -1,0 +1,98 @@
+//! What a generator shall do, as it is told by whoever starts it.
+
+use serde::{Deserialize, Serialize};
+
+/// One generator's work: everybody joins, then it measures, window by window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Whom it talks to.
+    pub server: Server,
+    /// Who takes part.
+    pub crowd: Crowd,
+    /// How long everybody is left alone before the first window, in seconds.
+    pub settle_s: f64,
+    /// What is measured, in this order.
+    pub windows: Vec<Window>,
+    /// The core of the generator.
+    pub core: usize,
+}
+
+/// A server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// What it speaks.
+    pub kind: Kind,
+    /// The address of its WebSocket, and of `/metrics` where it has that.
+    pub http: String,
+    /// The address of the generator's sockets.
+    pub local: std::net::Ipv4Addr,
+    /// Its process.
+    pub process: u32,
+}
+
+/// What a server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Our signaling.
+    Lianmai,
+    /// The `VideoRoom` of Janus.
+    Janus,
+}
+
+/// Who takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crowd {
+    /// Who publish; with `slots` they receive as well.
+    pub publishers: u16,
+    /// What each of them publishes, in kbit/s.
+    pub kbps: u64,
+    /// How many others each publisher receives.
+    pub slots: usize,
+    /// Who only receive, one picture each.
+    pub subscribers: u16,
+    /// Whether subscribers tell when packets came.
+    pub feedback: bool,
+}
+
+/// What happens in a window.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    /// How long, in seconds.
+    pub seconds: f64,
+    /// Who sends.
+    pub load: Load,
+}
+
+/// Who sends in a window.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Load {
+    /// The publishers, through the server.
+    Server,
+    /// The bare loop, as much as the window before brought from the server: to how many, how many datagrams in a run.
+    Bare {
+        /// Destinations.
+        destinations: usize,
+        /// Datagrams in a run; 0 for as many as the server's runs had.
+        run: usize,
+        /// The core of its thread.
+        core: usize,
+    },
+    /// Nobody.
+    Nobody,
+    /// The publishers, while some of the subscribers are bad.
+    Misbehaving(Mischief),
+}
+
+/// What the last of the subscribers does to the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mischief {
+    /// It reads no more.
+    StopsReading,
+    /// Its port is closed.
+    ClosesPort,
+    /// It asks for everything again, a thousand times a second.
+    FloodsNacks,
+}

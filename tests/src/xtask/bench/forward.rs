@@ -1,0 +1,115 @@
+//! `cargo xtask bench forward`: what forwarding costs, as ratios measured within one run.
+//!
+//! In: options. Out: rows of JSON on the standard output, a table for people on the standard error, a page with plots. The server runs
+//! on core 0, the load generator (`tests/examples/load.rs`) on core 1, both built in release. What is compared runs in turns, so that
+//! whatever else the machine does falls on both. Limit: every run has its time, and ends what it began.
+
+mod built;
+mod features;
+mod growth;
+mod janus;
+mod page;
+mod pinned;
+mod ratios;
+mod residence;
+mod row;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use built::Built;
+use row::Row;
+
+/// What to measure, and how often.
+#[derive(Debug, Args)]
+pub(in crate::xtask) struct Options {
+    /// One case; all but `janus` if none is named.
+    #[arg(long, value_name = "NAME", value_enum)]
+    case: Option<Case>,
+    /// Measures Janus too, which is installed with apt-get unless it is there.
+    #[arg(long)]
+    peers: bool,
+    /// Runs of each, in turns; results are medians.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// How long one measurement takes, in seconds.
+    #[arg(long, value_name = "S", default_value_t = 4.0)]
+    seconds: f64,
+    /// Prints a JSON object a line.
+    #[arg(long)]
+    json: bool,
+    /// Writes a page with every run plotted.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Case {
+    /// Without sockets: against sealing each packet.
+    Core,
+    /// One publisher, 64 subscribers: against sealing and sending each packet.
+    #[value(name = "fanout-64")]
+    Fanout64,
+    /// Nine who all see each other: against sealing and sending runs as long as ours.
+    NineGrid,
+    /// Against a server without congestion control and loss recovery.
+    Full,
+    /// Against a server without loss recovery.
+    FecOff,
+    /// Against Debian's Janus.
+    Janus,
+    /// How many subscribers one core serves, and how long packets stay.
+    Residence,
+    /// How cost and memory grow with subscribers.
+    Growth,
+}
+
+impl Case {
+    /// Those that need nothing of others.
+    const OURS: [Self; 7] =
+        [Self::Core, Self::Fanout64, Self::NineGrid, Self::Full, Self::FecOff, Self::Residence, Self::Growth];
+}
+
+/// Builds what it takes, and measures.
+pub(super) async fn run(options: &Options) -> Result<ExitCode> {
+    let mut cases = options.case.map_or_else(|| Case::OURS.to_vec(), |case| vec![case]);
+    if options.peers && options.case.is_none() {
+        cases.push(Case::Janus);
+    }
+    anyhow::ensure!(options.peers || options.case != Some(Case::Janus), "the case janus needs --peers");
+    let built = Built::new()?;
+    let mut rows = Vec::new();
+    for case in cases {
+        let measured = measure(case, &built, options).await?;
+        for row in &measured {
+            row.show();
+            if options.json {
+                println!("{}", row.json());
+            }
+        }
+        rows.extend(measured);
+    }
+    if let Some(file) = &options.html {
+        page::write(&rows, file)?;
+        eprintln!("plotted in {}", file.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn measure(case: Case, built: &Built, options: &Options) -> Result<Vec<Row>> {
+    let (runs, seconds) = (options.runs, options.seconds);
+    match case {
+        Case::Core => ratios::core(built, runs, seconds).await,
+        Case::Fanout64 => Ok(vec![ratios::fanout(built, runs, seconds).await?]),
+        Case::NineGrid => Ok(vec![ratios::nine_grid(built, runs, seconds).await?]),
+        Case::Full => Ok(vec![features::full(built, runs, seconds).await?]),
+        Case::FecOff => Ok(vec![features::fec_off(built, runs, seconds).await?]),
+        Case::Janus => Ok(vec![janus::measure(built, runs, seconds).await?]),
+        Case::Residence => Ok(vec![residence::measure(built, seconds).await?]),
+        Case::Growth => Ok(vec![growth::measure(built, seconds).await?]),
+    }
+}

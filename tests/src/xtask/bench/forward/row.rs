@@ -1,0 +1,117 @@
+//! A row of results: medians over runs, for people and for programs.
+
+use serde_json::{Map, Value, json};
+
+/// See the module's description.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    /// The case's name.
+    pub(super) case: &'static str,
+    /// What `ours` and `reference` are in.
+    pub(super) unit: &'static str,
+    /// Each run's measurement of ours and of the reference.
+    pub(super) runs: Vec<(f64, f64)>,
+    /// Whether `ratio` is the reference's cost by ours: then more is better.
+    pub(super) inverse: bool,
+    /// What there is to say beside that.
+    pub(super) more: Map<String, Value>,
+}
+
+impl Row {
+    /// A row of a case.
+    pub(super) fn new(case: &'static str, unit: &'static str) -> Self {
+        Self { case, unit, runs: Vec::new(), inverse: false, more: Map::new() }
+    }
+
+    /// The same with another field.
+    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same with another field, the median of these.
+    pub(super) fn with_median(self, name: &str, values: impl IntoIterator<Item = f64>) -> Self {
+        self.with(name, rounded(median(values)))
+    }
+
+    /// Ours.
+    pub(super) fn ours(&self) -> f64 {
+        median(self.runs.iter().map(|run| run.0))
+    }
+
+    /// The reference.
+    pub(super) fn reference(&self) -> f64 {
+        median(self.runs.iter().map(|run| run.1))
+    }
+
+    /// The median of the runs' ratios.
+    pub(super) fn ratio(&self) -> f64 {
+        let ratio = |&(ours, reference): &(f64, f64)| {
+            if self.inverse { reference / ours } else { ours / reference }
+        };
+        median(self.runs.iter().map(ratio))
+    }
+
+    /// As programs read it. What is not a number, where there is no reference, is null.
+    pub(super) fn json(&self) -> Value {
+        let mut row = json!({
+            "bench": "forward",
+            "case": self.case,
+            "ours": rounded(self.ours()),
+            "reference": rounded(self.reference()),
+            "unit": self.unit,
+            "ratio": rounded(self.ratio()),
+            "ratio_is": if self.inverse { "reference / ours" } else { "ours / reference" },
+            "runs": self.runs.iter().map(|(ours, reference)| [rounded(*ours), rounded(*reference)]).collect::<Vec<_>>(),
+        });
+        for (name, value) in &self.more {
+            row[name] = value.clone();
+        }
+        row
+    }
+
+    /// As people read it, on the standard error.
+    pub(super) fn show(&self) {
+        let more: Vec<String> = self.more.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        eprintln!(
+            "\r{:<10} ours {:>10.2} reference {:>10.2} {:<14} ratio {:>6.3}   {}",
+            self.case,
+            self.ours(),
+            self.reference(),
+            self.unit,
+            self.ratio(),
+            more.join(", ")
+        );
+    }
+}
+
+/// The middle one; not a number if there are none.
+pub(super) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = values.into_iter().collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// To a thousandth; null if it is no number.
+pub(super) fn rounded(value: f64) -> Value {
+    json!((value * 1e3).round() / 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_says_medians_and_which_way_its_ratio_goes() {
+        let mut row = Row::new("core", "ns");
+        row.runs = vec![(10.0, 5.0), (12.0, 4.0), (30.0, 20.0)];
+        let json = row.clone().with_median("x", [1.0, 3.0, 2.0]).json();
+        assert_eq!(
+            (&json["ours"], &json["reference"], &json["ratio"], &json["x"]),
+            (&json!(12.0), &json!(5.0), &json!(2.0), &json!(2.0))
+        );
+        row.inverse = true;
+        assert_eq!(row.json()["ratio"], json!(0.5));
+        assert_eq!(Row::new("residence", "subscribers").json()["ratio"], Value::Null);
+    }
+}
