@@ -1,18 +1,18 @@
 //! The pacer: when each packet leaves, so that short queues on the path do not overflow.
 //!
-//! In: packets by class, what the estimator allows, probe clusters. Out: `poll`, one packet at a time. Time: `now`,
-//! monotonic; `poll_timeout`. Limit: `PACKETS_MAX` packets, a further one is refused; what waited `AGE_MAX` is dropped.
+//! In: packets by [`Lane`], what the estimator allows, probe clusters. Out: `poll`, one packet at a time. Time: `now`,
+//! monotonic; `poll_timeout`. Limit: `PACKETS_MAX` packets, a further one is refused; what waited two seconds is dropped.
 //!
-//! **Order.** Classes leave in the order of [`PacketClass`], strictly but for one thing: of `REPAIRS_MAX` + 1 packets that
-//! leave while pictures wait at least one is a picture. Repair is bounded by whoever makes it (a limiter of
-//! retransmissions, a plan of redundancy); the pacer's rule only says that no fault there stops pictures for ever.
+//! **Order.** Classes leave in the order of [`PacketClass`], pictures of a class by their priority and age: see
+//! [`lanes`]. Repair is bounded by whoever makes it (a limiter of retransmissions, a plan of redundancy); the pacer only
+//! sees to it that no fault there stops pictures for ever.
 //!
 //! **Rate.** Everything that leaves makes a debt that [`Target::pacing`] pays off. Without a burst, a packet leaves when
 //! the debt is paid; with one, packets leave while less than [`Target::burst`] of it is left, and the pacer then asks to
-//! be woken only when all of it is paid (as libwebrtc's does, whose bursts are 40 ms). Sound does not wait: it leaves at
-//! once and the rest pays for it. A shell whose timers are late pays for `LATE_MAX` of it: timers of a millisecond would
+//! be woken only when all of it is paid (as libwebrtc's does, whose bursts are 40 ms). Control and sound do not wait: they
+//! leave at once and the rest pays for it, also for control that went past the queue ([`Pacer::note_passed`]). A shell whose timers are late pays for `LATE_MAX` of it: timers of a millisecond would
 //! otherwise cost a quarter of 4 Mbit/s. Time in which nothing waited is never saved up. [`Target::window`] holds back
-//! all but sound, probes, and one packet each half a second without which a sender whose feedback was lost would never
+//! all but control, sound, probes, and one packet each half a second without which a sender whose feedback was lost would never
 //! hear of it again.
 //!
 //! **Probes.** A cluster starts with the next picture or repair packet, whatever is owed, and runs at its own rate, packet
@@ -26,24 +26,23 @@
 //! ([`Pacer::note_padding_sent`]).
 
 mod bucket;
+pub mod lanes;
 mod probes;
 
 use core::time::Duration;
-use std::collections::VecDeque;
 
+use proto::scene::Priority;
 use proto::time::{Instant, earliest};
 use proto::units::{Bitrate, DataSize};
 
-use self::bucket::Bucket;
+use self::bucket::{Bucket, Pace};
+use self::lanes::{Lane, Lanes, Next, Queued};
 use self::probes::Probes;
 use crate::estimator::{ProbeCluster, Target};
 use crate::packet::{PacketClass, ProbeId};
 
 /// The most packets that wait: two seconds at 10 Mbit/s. A further one is given back.
 pub const PACKETS_MAX: usize = 2048;
-
-/// A packet that waited so long is of no use to a conversation any more.
-const AGE_MAX: Duration = Duration::from_secs(2);
 
 /// How often one packet leaves although the window is full (libwebrtc's `kCongestedPacketInterval`).
 const KEEP_ALIVE: Duration = Duration::from_millis(500);
@@ -55,9 +54,6 @@ const DEBT_MAX: Duration = Duration::from_millis(500);
 /// How late a packet may leave without the next one's leaving later for it: the grain of tokio's timers. At 9.6 Mbit/s
 /// it is one packet of 1200 bytes, so two leave together only above that.
 const LATE_MAX: Duration = Duration::from_millis(1);
-
-/// How many packets of repair leave in a row while pictures wait.
-const REPAIRS_MAX: u32 = 4;
 
 /// A probe that found no media for so long, three pictures at 30 a second, starts without if there may be padding.
 const ALONE_AFTER: Duration = Duration::from_millis(100);
@@ -104,52 +100,31 @@ pub enum Paced<P> {
     },
 }
 
-#[derive(Debug)]
-struct Queued<P> {
-    since: Instant,
-    size: DataSize,
-    packet: P,
-}
-
 /// What may leave next.
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    Packet(PacketClass),
+    Packet(Next),
     Padding(DataSize),
 }
-
-const CLASSES: usize = PacketClass::Padding as usize + 1;
-
-/// The classes that wait, in the order in which they leave.
-const PACED: [PacketClass; 4] =
-    [PacketClass::Repair, PacketClass::Base, PacketClass::Video, PacketClass::Padding];
-
-/// Those of pictures.
-const PICTURES: [PacketClass; 2] = [PacketClass::Base, PacketClass::Video];
 
 /// See the module's description.
 #[derive(Debug)]
 pub struct Pacer<P> {
     target: Target,
-    /// By class, in the order of [`PacketClass`].
-    queues: [VecDeque<Queued<P>>; CLASSES],
-    queued: DataSize,
-    packets: usize,
-    /// How many packets of repair left since a picture did or none waited.
-    repairs: u32,
+    lanes: Lanes<P>,
     /// What is owed at the pacing rate, or at the probe's while one runs.
     debt: Bucket,
     /// What was sent that padding needs not fill.
     filled: Bucket,
     /// What of the last padding asked for was counted and not yet told otherwise.
     asked: DataSize,
-    /// Up to when what was sent has used [`USED_SHARE`] of the rate.
+    /// Up to when what was sent has used [`USED_SHARE`] of the rate, and how fast that is used.
     used_until: Instant,
+    used: Pace,
     last_sent: Option<Instant>,
     /// Whether the window kept back what was due at the last poll: what leaves next is then not late by a timer's fault.
     is_held: bool,
     probes: Probes,
-    dropped: u64,
 }
 
 impl<P> Pacer<P> {
@@ -157,18 +132,15 @@ impl<P> Pacer<P> {
     pub fn new(target: Target) -> Self {
         let mut pacer = Self {
             target,
-            queues: core::array::from_fn(|_| VecDeque::new()),
-            queued: DataSize::ZERO,
-            packets: 0,
-            repairs: 0,
+            lanes: Lanes::new(),
             debt: Bucket::default(),
             filled: Bucket::default(),
             asked: DataSize::ZERO,
             used_until: Instant::ZERO,
+            used: Pace::of(target.rate.scaled(USED_SHARE)),
             last_sent: None,
             is_held: false,
             probes: Probes::default(),
-            dropped: 0,
         };
         pacer.debt.set_rate(Instant::ZERO, target.pacing);
         pacer.filled.set_rate(Instant::ZERO, target.padding);
@@ -178,6 +150,9 @@ impl<P> Pacer<P> {
     /// The estimator allows something else from now on.
     pub fn set_target(&mut self, now: Instant, target: Target) {
         let slower = target.pacing < self.target.pacing;
+        if target.rate != self.target.rate {
+            self.used = Pace::of(target.rate.scaled(USED_SHARE));
+        }
         self.target = target;
         if self.probes.running().is_none() {
             self.debt.set_rate(now, target.pacing);
@@ -205,21 +180,33 @@ impl<P> Pacer<P> {
     }
 
     /// A packet of `size`, IP and UDP headers included, wants to leave. It comes back if [`PACKETS_MAX`] wait already.
-    pub fn enqueue(&mut self, now: Instant, class: PacketClass, size: DataSize, packet: P) -> Result<(), P> {
-        self.expire(now);
-        if self.packets >= PACKETS_MAX {
+    pub fn enqueue(
+        &mut self,
+        now: Instant,
+        lane: impl Into<Lane>,
+        size: DataSize,
+        packet: P,
+    ) -> Result<(), P> {
+        self.lanes.expire(now);
+        if self.lanes.len() >= PACKETS_MAX {
             return Err(packet);
         }
-        self.queues[class as usize].push_back(Queued { since: now, size, packet });
-        self.queued += size;
-        self.packets += 1;
+        self.lanes.push(now, lane.into(), size, packet);
         self.start_probe(now);
         Ok(())
     }
 
+    /// Something of `size` leaves past the queue, as control may that another layer writes: others pay for it.
+    pub fn note_passed(&mut self, now: Instant, size: DataSize) {
+        self.use_up(now, size);
+        self.debt.add(now, size);
+        self.debt.forgive(now, DEBT_MAX);
+        self.fill(now, size);
+    }
+
     /// What leaves now, given what is in flight; to be asked until there is nothing.
     pub fn poll(&mut self, now: Instant, in_flight: DataSize) -> Option<Paced<P>> {
-        self.expire(now);
+        self.lanes.expire(now);
         if self.alone_at().is_some_and(|at| at <= now) {
             self.begin_probe(now);
         }
@@ -228,7 +215,7 @@ impl<P> Pacer<P> {
         let early =
             if self.probes.running().is_none() && !blocked { self.target.burst } else { Duration::ZERO };
         match step {
-            Step::Packet(class) if at <= now || at < now + early => self.take(now, at, class),
+            Step::Packet(next) if at <= now || at < now + early => self.take(now, at, next),
             Step::Padding(size) if at <= now => {
                 let probe = self.note(now, size, now.since(at));
                 self.asked = size;
@@ -259,7 +246,7 @@ impl<P> Pacer<P> {
         self.debt.remove(now, less);
         self.filled.remove(now, less);
         self.use_up(now, size - asked);
-        self.used_until = self.used_until - (asked - size) / self.target.rate.scaled(USED_SHARE);
+        self.used_until = self.used_until - self.used.time(asked - size);
     }
 
     /// When to poll next if nothing changes before, given what is in flight then.
@@ -269,25 +256,38 @@ impl<P> Pacer<P> {
 
     /// Forgets what is queued and what was to be probed.
     pub fn clear(&mut self, now: Instant) {
-        self.queues.iter_mut().for_each(VecDeque::clear);
-        self.queued = DataSize::ZERO;
-        self.packets = 0;
+        self.lanes.clear();
         self.abort_probes(now);
     }
 
     /// Keeps only those queued packets of which `keep` says so by size and content.
-    pub fn retain(&mut self, mut keep: impl FnMut(DataSize, &P) -> bool) {
-        let (queued, packets) = (&mut self.queued, &mut self.packets);
-        for queue in &mut self.queues {
-            queue.retain(|waiting| {
-                let kept = keep(waiting.size, &waiting.packet);
-                if !kept {
-                    *queued -= waiting.size;
-                    *packets -= 1;
-                }
-                kept
-            });
-        }
+    pub fn retain(&mut self, keep: impl FnMut(DataSize, &P) -> bool) {
+        self.lanes.retain(keep);
+    }
+
+    /// Gives queued packets another size, because their content has changed; `None` leaves one as it is.
+    pub fn resize(&mut self, resize: impl FnMut(&mut P) -> Option<DataSize>) {
+        self.lanes.resize(resize);
+    }
+
+    /// Gives queued pictures another priority; `None` leaves one as it is.
+    pub fn prioritize(&mut self, priority: impl FnMut(&P) -> Option<Priority>) {
+        self.lanes.prioritize(priority);
+    }
+
+    /// The queued packets and their sizes, by lane and then in the order in which they came.
+    pub fn iter(&self) -> impl Iterator<Item = (DataSize, &P)> {
+        self.lanes.iter().map(|queued| (queued.size, &queued.packet))
+    }
+
+    /// What leaves before a packet that comes to this lane now, if nothing comes to those before it.
+    pub fn ahead(&self, lane: Lane) -> DataSize {
+        self.lanes.ahead(lane)
+    }
+
+    /// How long the first packet of this lane has waited; nothing if none does.
+    pub fn waited(&self, now: Instant, lane: Lane) -> Duration {
+        self.lanes.waits_since(lane).map_or(Duration::ZERO, |since| now.since(since))
     }
 
     /// Whether the source has offered less than [`Target::rate`] allows for a while, and nothing waits for its turn.
@@ -313,81 +313,71 @@ impl<P> Pacer<P> {
         }
         let paced = pacing * interval.saturating_add(burst) - self.debt.left(now);
         let room = window.map_or(paced, |window| window + rate * interval - in_flight);
-        paced.min(room) - self.queued
+        paced.min(room) - self.queued()
     }
 
     /// How long the oldest packet has waited.
     pub fn queue_delay(&self, now: Instant) -> Duration {
-        let oldest = self.queues.iter().filter_map(|queue| queue.front()).map(|queued| queued.since).min();
-        oldest.map_or(Duration::ZERO, |since| now.since(since))
+        self.lanes.oldest().map_or(Duration::ZERO, |since| now.since(since))
     }
 
     /// How long what is queued takes to leave at the pacing rate; the longest time there is if that is zero.
     pub fn queue_time(&self) -> Duration {
-        if self.queued == DataSize::ZERO { Duration::ZERO } else { self.queued / self.target.pacing }
+        let queued = self.queued();
+        if queued == DataSize::ZERO { Duration::ZERO } else { queued / self.target.pacing }
     }
 
     /// How many bytes wait.
     pub fn queued(&self) -> DataSize {
-        self.queued
+        self.lanes.size()
     }
 
     /// How many packets wait, at most [`PACKETS_MAX`].
     pub fn len(&self) -> usize {
-        self.packets
+        self.lanes.len()
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.packets == 0
+        self.lanes.len() == 0
     }
 
     /// How many packets were dropped because they had waited too long.
     pub fn dropped(&self) -> u64 {
-        self.dropped
+        self.lanes.dropped()
     }
 
     /// What leaves next, and when at the latest.
     fn next(&self, in_flight: DataSize) -> Option<(Instant, Step)> {
-        if let Some(sound) = self.queues[PacketClass::Audio as usize].front() {
-            return Some((sound.since, Step::Packet(PacketClass::Audio)));
+        if let Some(next) = self.lanes.at_once() {
+            return Some((next.since, Step::Packet(next)));
         }
         let paid = self.debt.empty_at()?;
         let blocked = self.is_blocked(in_flight);
-        match (self.next_class(), self.probes.running()) {
-            (Some(class), Some(_)) => Some((paid, Step::Packet(class))),
+        match (self.lanes.paced(), self.probes.running()) {
+            (Some(next), Some(_)) => Some((paid, Step::Packet(next))),
             (None, Some(cluster)) => Some((paid, Step::Padding(probe_padding(cluster)))),
-            (Some(class), None) => {
+            (Some(next), None) => {
                 let kept = self.last_sent.filter(|_| blocked).map(|last| last + KEEP_ALIVE);
-                Some((kept.map_or(paid, |kept| kept.max(paid)), Step::Packet(class)))
+                Some((kept.map_or(paid, |kept| kept.max(paid)), Step::Packet(next)))
             }
             (None, None) if blocked || self.target.padding == Bitrate::ZERO => None,
             (None, None) => Some((self.filled.empty_at()?.max(paid), Step::Padding(PADDING_SIZE))),
         }
     }
 
-    /// Of which class the next packet is that has to wait for its turn.
-    fn next_class(&self) -> Option<PacketClass> {
-        let waits = |class: &PacketClass| !self.queues[*class as usize].is_empty();
-        let picture = PICTURES.into_iter().find(waits);
-        picture.filter(|_| self.repairs >= REPAIRS_MAX).or_else(|| PACED.into_iter().find(waits))
-    }
-
     fn is_blocked(&self, in_flight: DataSize) -> bool {
         self.target.window.is_some_and(|window| in_flight >= window)
     }
 
-    /// A packet of `class`, due at `due`, leaves.
-    fn take(&mut self, now: Instant, due: Instant, class: PacketClass) -> Option<Paced<P>> {
-        let Queued { since, size, packet } = self.queues[class as usize].pop_front()?;
-        self.queued -= size;
-        self.packets -= 1;
-        let passes = class == PacketClass::Repair
-            && PICTURES.iter().any(|class| !self.queues[*class as usize].is_empty());
-        self.repairs = if passes { self.repairs + 1 } else { 0 };
-        let due = if class == PacketClass::Audio { now } else { due.max(since) };
+    /// The packet that is next, due at `due`, leaves.
+    fn take(&mut self, now: Instant, due: Instant, next: Next) -> Option<Paced<P>> {
+        let Queued { since, size, packet } = self.lanes.take(next)?;
+        let class = next.class;
+        let is_at_once = matches!(class, PacketClass::Control | PacketClass::Audio);
+        let due = if is_at_once { now } else { due.max(since) };
         let probe = self.note(now, size, now.since(due));
-        if class == PacketClass::Audio {
+        if is_at_once {
             self.debt.forgive(now, DEBT_MAX);
         }
         Some(Paced::Packet { class, size, probe, packet })
@@ -399,8 +389,7 @@ impl<P> Pacer<P> {
         self.last_sent = Some(now);
         let excused = core::mem::take(&mut self.is_held) || self.probes.is_fresh();
         self.debt.add_late(now, if excused { Duration::ZERO } else { late.min(LATE_MAX) }, size);
-        self.filled.add(now, size);
-        self.filled.forgive(now, DEBT_MAX);
+        self.fill(now, size);
         self.asked = DataSize::ZERO;
         let probe = self.probes.running()?.id;
         if self.debt.empty_at().is_some_and(|next| self.probes.finish(now, next)) {
@@ -413,12 +402,20 @@ impl<P> Pacer<P> {
     /// So much of the rate is used.
     fn use_up(&mut self, now: Instant, size: DataSize) {
         let from = if self.last_sent.is_none() { now } else { self.used_until.max(now - UNUSED_MAX) };
-        self.used_until = (from + size / self.target.rate.scaled(USED_SHARE)).min(now + UNUSED_AFTER);
+        self.used_until = (from + self.used.time(size)).min(now + UNUSED_AFTER);
+    }
+
+    /// So much needs no padding.
+    fn fill(&mut self, now: Instant, size: DataSize) {
+        if self.target.padding > Bitrate::ZERO {
+            self.filled.add(now, size);
+            self.filled.forgive(now, DEBT_MAX);
+        }
     }
 
     /// Starts a probe that waits, if there is something useful to start it with.
     fn start_probe(&mut self, now: Instant) {
-        if self.has_useful() {
+        if self.lanes.has_useful() {
             self.begin_probe(now);
         }
     }
@@ -436,24 +433,6 @@ impl<P> Pacer<P> {
             return None;
         }
         self.probes.waits_since().map(|since| since + ALONE_AFTER)
-    }
-
-    /// Whether pictures or repair wait.
-    fn has_useful(&self) -> bool {
-        let useful = [PacketClass::Repair, PacketClass::Base, PacketClass::Video];
-        useful.into_iter().any(|class| !self.queues[class as usize].is_empty())
-    }
-
-    /// Drops what has waited for too long.
-    fn expire(&mut self, now: Instant) {
-        for queue in &mut self.queues {
-            while queue.front().is_some_and(|queued| now.since(queued.since) > AGE_MAX) {
-                let Some(Queued { size, .. }) = queue.pop_front() else { break };
-                self.queued -= size;
-                self.packets -= 1;
-                self.dropped += 1;
-            }
-        }
     }
 }
 

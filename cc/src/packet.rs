@@ -7,6 +7,8 @@ use proto::units::DataSize;
 /// What a packet carries, in the order in which a pacer lets packets go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PacketClass {
+    /// Signaling and reports: few, and what they say decides what becomes of all others.
+    Control,
     /// Sound: never waits behind pictures.
     Audio,
     /// Retransmissions and forward repair: never behind pictures, of which many may wait for one repaired.

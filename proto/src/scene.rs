@@ -3,8 +3,14 @@
 use core::fmt;
 use core::str::FromStr;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 /// What a stream is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Scene {
     /// Cloud gaming: a picture late is a game lost.
     Game,
@@ -41,6 +47,26 @@ impl fmt::Display for Scene {
     }
 }
 
+/// Which of several pictures leaves first where not all can leave at once.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Before the others.
+    High,
+    /// As most.
+    #[default]
+    Normal,
+    /// Behind the others.
+    Low,
+}
+
+impl Priority {
+    /// All of them, the highest first.
+    pub const ALL: [Self; 3] = [Self::High, Self::Normal, Self::Low];
+}
+
 /// There is no such scene.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no scene {0:?}; there are game, chorus, pk, chat, watch")]
@@ -62,6 +88,7 @@ mod tests {
     fn names_lead_back_to_their_scenes_and_others_nowhere() {
         for scene in Scene::ALL {
             assert_eq!(scene.to_string().parse(), Ok(scene));
+            assert_eq!(serde_json::to_value(scene).unwrap(), scene.name(), "the same in messages");
         }
         let error = "karaoke".parse::<Scene>().unwrap_err();
         assert_eq!(error.to_string(), "no scene \"karaoke\"; there are game, chorus, pk, chat, watch");

@@ -12,10 +12,11 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::ids::{Mid, ParticipantId, TrackId};
+use crate::scene::{Priority, Scene};
 use crate::signal::{
     Applied, AppliedLayer, ClientMessage, CloseCode, Demand, DemandedLayer, ErrorCode, Join, Joined, Kind,
-    Layer, Layout, LeaveReason, MESSAGE_MAX, Notice, Offer, Participant, Publish, Request, Room,
-    ServerMessage, SlotBinding, Source, TILES_MAX, Tile, Track, VERSION,
+    Layer, Layout, LeaveReason, MESSAGE_MAX, Notice, Offer, Participant, Publish, RepairScheme, Request, Room,
+    ServerMessage, SlotBinding, Source, Strategy, TILES_MAX, Tile, Track, VERSION,
 };
 
 /// The JSON schema (2020-12) of what either side sends: `request` from the client, `notice` from the server.
@@ -82,10 +83,13 @@ This page is made from the types in `proto/src/signal.rs` by `proto/src/signal_p
 6. **Adapt.** Whoever publishes learns by [`demand`](#demand) how much each encoding shall take, so that those who watch
    can take it: set `maxBitrate` accordingly, all encodings in one `setParameters`, and say so by [`applied`](#applied).
    A client that does not is still seen, in the encodings that fit as they are.
-7. **Stay.** Send [`ping`](#ping) every `ping_interval_ms`. If the WebSocket breaks, media goes on: connect again
+7. **Say what it is for.** The room has a scene, and a track that is for something else says so: a game among hosts who
+   talk bears less delay than they do. Whoever publishes states a [strategy](#strategy) in the offer or changes it by
+   [`carry`](#carry); whoever watches may state another for a [tile](#tile). It holds at once, without a new offer.
+8. **Stay.** Send [`ping`](#ping) every `ping_interval_ms`. If the WebSocket breaks, media goes on: connect again
    within `resume_within_ms` with `&session=SESSION` (from `joined`), and [`resumed`](#resumed) tells the state of
    things. If it is too late, [`closed`](#closed) says `session_over`: join anew.
-8. **Leave.** Send [`leave`](#leave), or just go: without ICE consent (RFC 7675) and WebSocket the server lets go.
+9. **Leave.** Send [`leave`](#leave), or just go: without ICE consent (RFC 7675) and WebSocket the server lets go.
 
 Each WebSocket text message is one JSON object with a `type`. A client numbers its messages by `id`; the reply, or the
 [`error`](#error) if it failed, names that number as `re`. A failed request changes nothing. A message has at most
@@ -239,16 +243,29 @@ fn examples<T: Serialize>(messages: &[T]) -> BTreeMap<String, String> {
 fn client_examples() -> Vec<Request> {
     let sdp = || "v=0\r\n…".to_owned();
     let microphone =
-        Publish { mid: "0".into(), source: Source::Microphone, muted: false, layers: Vec::new() };
-    let camera = Publish { mid: "1".into(), source: Source::Camera, muted: false, layers: layers() };
-    let tile = |track: &str, width, height| Tile { track: track.into(), width, height };
-    let tiles = vec![tile("TR_fK2mPq8vXw3Z", 960, 540), tile("TR_b7Nc4RtYh1Ls", 320, 180)];
+        publish("0", Source::Microphone, Vec::new(), Strategy::default());
+    let camera = publish("1", Source::Camera, layers(), Strategy::default());
+    let game = Strategy { scene: Some(Scene::Game), ..Strategy::default() };
+    let behind = Strategy { priority: Some(Priority::Low), ..Strategy::default() };
+    let tile = |track: &str, width, height, strategy| Tile { track: track.into(), width, height, strategy };
+    let tiles = vec![
+        tile("TR_fK2mPq8vXw3Z", 960, 540, game.clone()),
+        tile("TR_b7Nc4RtYh1Ls", 320, 180, behind),
+    ];
     let offer = Offer { sdp: sdp(), tracks: vec![microphone.clone(), camera] };
     [
         ClientMessage::Join(Join { protocol: VERSION, client: "lianmai-web/0.1".to_owned(), offer }),
         ClientMessage::Offer(Offer { sdp: sdp(), tracks: vec![microphone] }),
         ClientMessage::Layout(Layout { tiles }),
         ClientMessage::Mute { track: "TR_a9Xe2WqLk5Dm".into(), muted: true },
+        ClientMessage::Carry {
+            track: "TR_b7Nc4RtYh1Ls".into(),
+            strategy: Strategy {
+                deadline_ms: Some(60),
+                repair: Some(vec![RepairScheme::Retransmission, RepairScheme::Forward]),
+                ..game
+            },
+        },
         ClientMessage::Applied(Applied {
             track: "TR_b7Nc4RtYh1Ls".into(),
             epoch: 7,
@@ -261,6 +278,10 @@ fn client_examples() -> Vec<Request> {
     .zip(1..)
     .map(|(message, id)| Request { id, message })
     .collect()
+}
+
+fn publish(mid: &str, source: Source, layers: Vec<Layer>, strategy: Strategy) -> Publish {
+    Publish { mid: mid.into(), source, muted: false, layers, strategy }
 }
 
 fn server_examples() -> Vec<Notice> {

@@ -12,7 +12,6 @@ use std::hint::black_box;
 use proto::codec::Codec;
 use proto::rtp::extension::{Extension, ExtensionMap};
 use proto::rtp::{ExtensionId, PayloadType, SeqNo};
-use proto::scene::Scene;
 use proto::sdp::{Fmtp, SectionCodec};
 use proto::seed::Seed;
 use proto::time::{Instant, NtpTime};
@@ -69,7 +68,7 @@ fn slot() -> RtpSendPipeline {
     extensions.set(Extension::TransportSequence, ExtensionId(3));
     let mut chance = Seed::from_number(1).generator();
     let mut slot = RtpSendPipeline::new(vec![codec.clone()], extensions, &mut chance);
-    slot.protect(Scene::Pk, Some(PayloadType(49)), &mut chance);
+    slot.protect(Some(PayloadType(49)), &mut chance);
     slot.bind(Some(&[codec]));
     slot.set_target(Some(STREAM), First::Any);
     slot

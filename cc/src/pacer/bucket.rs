@@ -50,12 +50,12 @@ impl Bucket {
     /// Forgives what is more than `time` fills.
     pub(super) fn forgive(&mut self, now: Instant, time: Duration) {
         self.settle(now);
-        self.debt = self.debt.min(self.worth(time));
+        self.debt = self.debt.min(self.worth(nanos(time)));
     }
 
     /// What is in it, rounded up to a byte.
     pub(super) fn left(&self, now: Instant) -> DataSize {
-        let debt = self.debt.saturating_sub(self.worth(now.since(self.at)));
+        let debt = self.debt.saturating_sub(self.worth(now.as_nanos().saturating_sub(self.at.as_nanos())));
         DataSize::bytes(debt.div_ceil(8 * NANOS))
     }
 
@@ -71,19 +71,53 @@ impl Bucket {
     }
 
     fn settle(&mut self, now: Instant) {
-        self.debt = self.debt.saturating_sub(self.worth(now.since(self.at)));
+        self.debt = self.debt.saturating_sub(self.worth(now.as_nanos().saturating_sub(self.at.as_nanos())));
         self.at = self.at.max(now);
     }
 
-    /// What a time empties.
-    fn worth(&self, time: Duration) -> u64 {
-        u64::try_from(u128::from(self.rate.as_bps()) * time.as_nanos()).unwrap_or(u64::MAX)
+    /// What so many nanoseconds empty.
+    fn worth(&self, nanos: u64) -> u64 {
+        self.rate.as_bps().saturating_mul(nanos)
     }
+}
+
+/// How long a byte takes at a rate: a multiplication for each packet, where the rate itself would be a division.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// Nanoseconds, 2^16 of them to one.
+    per_byte: u64,
+}
+
+impl Pace {
+    /// At this rate; at none at all, what is sent takes for ever.
+    pub(super) fn of(rate: Bitrate) -> Self {
+        Self { per_byte: ((8 * NANOS) << 16).checked_div(rate.as_bps()).unwrap_or(u64::MAX) }
+    }
+
+    /// How long so much takes, to a few nanoseconds.
+    pub(super) fn time(self, size: DataSize) -> Duration {
+        Duration::from_nanos(size.as_bytes().saturating_mul(self.per_byte) >> 16)
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pace_is_a_rate_to_a_nanosecond_in_a_thousand() {
+        for rate in [Bitrate::kbps(60), Bitrate::mbps(1), Bitrate::kbps(7_333), Bitrate::mbps(20)] {
+            for size in [DataSize::bytes(1), DataSize::bytes(1_228), DataSize::kilobytes(60)] {
+                let (exact, told) = (size / rate, Pace::of(rate).time(size));
+                assert!(exact.abs_diff(told) <= exact / 1_000_000 + Duration::from_nanos(1), "{size} at {rate}");
+            }
+        }
+        assert!(Pace::of(Bitrate::ZERO).time(DataSize::bytes(1)) > Duration::from_secs(1_000), "never");
+    }
 
     #[test]
     fn debt_survives_changes_of_the_rate() {

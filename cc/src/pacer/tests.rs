@@ -1,4 +1,4 @@
-use PacketClass::{Audio, Base, Padding, Repair, Video};
+use PacketClass::{Audio, Base, Control, Padding, Repair, Video};
 use proptest::prelude::*;
 
 use super::*;
@@ -81,18 +81,19 @@ fn a_new_rate_counts_for_what_is_owed() {
 #[test]
 fn classes_leave_in_their_order_and_sound_at_once() {
     let mut pacer = Pacer::new(target());
-    for class in [Padding, Video, Base, Repair, Audio, Video, Audio] {
+    for class in [Padding, Video, Base, Repair, Audio, Control, Video, Audio] {
         pacer.enqueue(ms(0), class, SIZE, class).expect("room");
     }
     let left = packets(&run(&mut pacer, ms(0), ms(100)));
     let order = [
+        (0, Control),
         (0, Audio),
         (0, Audio),
-        (2_000, Repair),
-        (3_000, Base),
-        (4_000, Video),
+        (3_000, Repair),
+        (4_000, Base),
         (5_000, Video),
-        (6_000, Padding),
+        (6_000, Video),
+        (7_000, Padding),
     ];
     assert_eq!(left, order, "sound is paid for by the rest");
 }
@@ -513,7 +514,11 @@ fn whoever_keeps_to_the_budget_has_at_most_a_picture_in_the_queue() {
 /// Something that happens to a pacer.
 #[derive(Debug, Clone)]
 enum Happening {
-    Enqueue(PacketClass, u64),
+    Enqueue(Lane, u64),
+    /// Control goes past the queue.
+    Pass(u64),
+    /// Every third packet gets this priority.
+    Prioritize(Priority),
     Target(Target),
     Probe(u64, u64, u32),
     Abort,
@@ -538,9 +543,13 @@ fn any_target() -> impl Strategy<Value = Target> {
 }
 
 fn any_happening() -> impl Strategy<Value = Happening> {
-    let class = prop::sample::select(vec![Audio, Repair, Base, Video, Video, Video, Padding]);
+    let class = prop::sample::select(vec![Control, Audio, Repair, Base, Video, Video, Video, Padding]);
+    let lane = (class, prop::sample::select(Priority::ALL.to_vec()));
+    let lane = lane.prop_map(|(class, priority)| Lane { class, priority });
     prop_oneof![
-        12 => (class, 0_u64..1_500).prop_map(|(class, size)| Happening::Enqueue(class, size)),
+        12 => (lane, 0_u64..1_500).prop_map(|(lane, size)| Happening::Enqueue(lane, size)),
+        1 => (0_u64..1_500).prop_map(Happening::Pass),
+        1 => prop::sample::select(Priority::ALL.to_vec()).prop_map(Happening::Prioritize),
         1 => any_target().prop_map(Happening::Target),
         1 => (0_u64..40_000, 0_u64..200, 0_u32..20).prop_map(|(rate, ms, count)| Happening::Probe(rate, ms, count)),
         1 => Just(Happening::Abort),
@@ -565,8 +574,12 @@ struct Trial {
 impl Trial {
     fn happen(&mut self, happening: &Happening) {
         match *happening {
-            Happening::Enqueue(class, size) => {
-                let queued = self.pacer.enqueue(self.now, class, DataSize::bytes(size), self.offered);
+            Happening::Pass(size) => self.pacer.note_passed(self.now, DataSize::bytes(size)),
+            Happening::Prioritize(priority) => {
+                self.pacer.prioritize(|number| (number % 3 == 0).then_some(priority));
+            }
+            Happening::Enqueue(lane, size) => {
+                let queued = self.pacer.enqueue(self.now, lane, DataSize::bytes(size), self.offered);
                 assert!(queued.is_ok() || self.pacer.len() == PACKETS_MAX, "refused only when full");
                 self.offered += u64::from(queued.is_ok());
             }
@@ -602,13 +615,14 @@ impl Trial {
                 Paced::Padding { size, probe } => (Padding, size, probe),
             };
             let full = window.is_some_and(|window| self.in_flight >= window);
-            if full && class != Audio && probe.is_none() {
+            let at_once = matches!(class, Control | Audio);
+            if full && !at_once && probe.is_none() {
                 let since = self.kept.map(|last| self.now.since(last));
                 assert!(since.is_none_or(|since| since >= KEEP_ALIVE), "a sign of life each half second");
             }
             self.kept = Some(self.now);
             self.in_flight += size;
-            if probes || probe.is_some() || class == Audio {
+            if probes || probe.is_some() || at_once {
                 self.paced.clear(); // windows of which all is paced count
                 continue;
             }
@@ -625,7 +639,7 @@ impl Trial {
         let pacer = &self.pacer;
         assert!(pacer.len() <= PACKETS_MAX);
         assert_eq!(self.offered, self.taken + pacer.dropped() + pacer.len() as u64, "no packet vanishes");
-        let queued: DataSize = pacer.queues.iter().flatten().map(|queued| queued.size).sum();
+        let queued: DataSize = pacer.iter().map(|(size, _)| size).sum();
         assert_eq!(pacer.queued(), queued);
         let fastest = pacer.probes.running().map_or(pacing, |cluster| cluster.rate.max(pacing));
         let most = fastest * burst.max(DEBT_MAX) + DataSize::bytes(1_501);
@@ -661,7 +675,7 @@ proptest! {
 #[test]
 fn the_steady_state_takes_no_memory() {
     let mut pacer = Pacer::new(target());
-    let room = |pacer: &Pacer<()>| pacer.queues.iter().map(VecDeque::capacity).sum::<usize>();
+    let room = |pacer: &Pacer<()>| pacer.lanes.capacity();
     let mut warm = 0;
     for frame in 0..300 {
         for _ in 0..30 {
@@ -687,4 +701,71 @@ fn what_is_not_kept_is_gone_and_counts_no_more() {
         }
     }
     assert_eq!(left, [0, 2, 4], "in their order");
+}
+
+fn lane(class: PacketClass, priority: Priority) -> Lane {
+    Lane { class, priority }
+}
+
+#[test]
+fn of_pictures_the_higher_priority_leaves_first_and_none_waits_for_ever() {
+    use Priority::{High, Low, Normal};
+    // A packet takes a millisecond, and two high ones come in each: only what has waited for longer leaves besides.
+    let mut pacer = Pacer::new(target());
+    for (priority, name) in [(Low, "low"), (Normal, "normal")] {
+        pacer.enqueue(ms(0), lane(Base, priority), SIZE, name).expect("room");
+    }
+    pacer.enqueue(ms(0), lane(Video, High), SIZE, "enhancement").expect("room");
+    let mut left = Vec::new();
+    for at in 0..450 {
+        for _ in 0..2 {
+            pacer.enqueue(ms(at), lane(Base, High), SIZE, "high").expect("room");
+        }
+        left.extend(packets(&run(&mut pacer, ms(at), ms(at))));
+    }
+    let when = |name: &str| left.iter().find(|(_, one)| *one == name).map(|(at, _)| at / 1_000);
+    assert_eq!(when("high"), Some(0));
+    // What leaves at t has waited half of that: after 200 ms a head start of 100 ms is used up.
+    assert!(when("normal").is_some_and(|at| (199..=202).contains(&at)), "{:?}", when("normal"));
+    assert!(when("low").is_some_and(|at| (399..=404).contains(&at)), "{:?}", when("low"));
+    assert_eq!(when("enhancement"), None, "classes are strict, however high the priority");
+}
+
+#[test]
+fn control_leaves_before_sound_and_whoever_waits_pays_for_it() {
+    let mut pacer = filled(Target { window: Some(NONE), ..target() }, 1);
+    pacer.enqueue(ms(0), Audio, SIZE, 20).expect("room");
+    pacer.enqueue(ms(0), Control, SIZE, 10).expect("room");
+    assert_eq!(packets(&run(&mut pacer, ms(0), ms(0))), [(0, 10), (0, 20)], "though the window is full");
+    // What went past the queue is paid for as well, up to half a second of it.
+    for (passed, next) in [(0, 0), (3, 3_000), (5_000, 500_000)] {
+        let mut pacer = filled(target(), 1);
+        (0..passed).for_each(|_| pacer.note_passed(ms(0), SIZE));
+        assert_eq!(packets(&run(&mut pacer, ms(0), ms(2_000))), [(next, 0)], "{passed} passed");
+    }
+}
+
+#[test]
+fn what_a_lane_has_ahead_is_what_leaves_before() {
+    use Priority::{High, Low, Normal};
+    let mut pacer = Pacer::new(target());
+    for (at, (class, priority)) in
+        [(Audio, Normal), (Base, High), (Base, Low), (Video, High), (Video, Normal)].into_iter().enumerate()
+    {
+        pacer.enqueue(ms(at as u64), lane(class, priority), SIZE, at).expect("room");
+    }
+    let ahead = |pacer: &Pacer<usize>, class, priority| pacer.ahead(lane(class, priority)).as_bytes() / 1_000;
+    for (class, priority, packets) in
+        [(Control, Normal, 0), (Audio, Normal, 1), (Base, High, 2), (Base, Normal, 2), (Video, Normal, 5)]
+    {
+        assert_eq!(ahead(&pacer, class, priority), packets, "{class:?} {priority:?}");
+    }
+    assert_eq!(pacer.waited(ms(10), lane(Base, Low)), Duration::from_millis(8));
+    assert_eq!(pacer.waited(ms(10), lane(Base, Normal)), Duration::ZERO, "nothing waits there");
+    pacer.prioritize(|number| (*number == 2).then_some(High));
+    assert_eq!((ahead(&pacer, Base, High), ahead(&pacer, Base, Low)), (3, 3), "it has moved");
+    pacer.resize(|number| (*number == 1).then_some(NONE));
+    assert_eq!((ahead(&pacer, Base, High), pacer.len(), pacer.queued()), (2, 5, SIZE * 4));
+    let left: Vec<usize> = packets(&run(&mut pacer, ms(10), ms(30))).into_iter().map(|(_, one)| one).collect();
+    assert_eq!(left, [0, 1, 2, 3, 4]);
 }

@@ -76,6 +76,27 @@ pub fn starts_key_frame(codec: Codec, payload: &[u8]) -> bool {
     }
 }
 
+/// A picture's place among those of other rates (temporal scalability).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Temporal {
+    /// Its layer: it leans on none of a higher one.
+    pub layer: u8,
+    /// Whether it leans on the lowest layer alone, or on none that came after that: a decoder that has not had its layer
+    /// may take it from here on.
+    pub joins: bool,
+}
+
+/// The temporal layer of the picture that `payload` belongs to, where its descriptor says it.
+///
+/// VP8 says it by TID and Y, VP9 by TID and U. H.264 has none here, and AV1's is in a header extension.
+pub fn temporal(codec: Codec, payload: &[u8]) -> Option<Temporal> {
+    match codec {
+        Codec::Vp8 => vp8::temporal(payload),
+        Codec::Vp9 => vp9::temporal(payload),
+        Codec::H264 | Codec::Av1 | Codec::Opus | Codec::Red => None,
+    }
+}
+
 /// Width and height in pixels, where the first packet of a key frame says them whole; neither is 0 then.
 pub fn picture_size(codec: Codec, payload: &[u8]) -> Option<(u32, u32)> {
     match codec {
@@ -135,6 +156,8 @@ mod tests {
             let mut rewriter = PictureIdRewriter::default();
             for codec in CODECS {
                 let size = picture_size(codec, &payload);
+                let temporal = temporal(codec, &payload);
+                prop_assert!(temporal.is_none_or(|own| own.layer < 8), "{codec:?}: {temporal:?}");
                 prop_assert!(size.is_none() || starts_key_frame(codec, &payload), "{codec:?}: a size without key frame");
                 prop_assert!(size.is_none_or(|(width, height)| width.min(height) > 0), "{codec:?}: {size:?}");
                 let mut out = Vec::new();

@@ -117,6 +117,13 @@ impl PictureIdRewriter {
         self.tl0_switch = true;
     }
 
+    /// Pictures of the present source were left out that no other leans on: the next one gets the id after the newest one
+    /// sent, for a VP8 decoder would wait for those missing (RFC 7741 §4.2: ids count each picture). VP9's ids keep the
+    /// gap, for its pictures name others by how far they are away (RFC 9628 §4.2.1, `P_DIFF`).
+    pub fn leave_out(&mut self, codec: Codec) {
+        self.picture_switch |= codec == Codec::Vp8;
+    }
+
     /// A packet with these ids is next: the offsets by which it follows those sent before, and by which it can be rewritten
     /// again.
     pub fn follow(&mut self, ids: PictureIds) -> PictureIdOffsets {

@@ -2,18 +2,25 @@
 //!
 //! In: an RTP payload. Out: facts of it. Time: none. Limit: a descriptor is at most six bytes.
 
-use super::picture_id::{PictureIds, PictureIdField, Tl0Field};
+use super::Temporal;
+use super::picture_id::{PictureIdField, PictureIds, Tl0Field};
 
 /// What the descriptor says and the VP8 bytes after it.
 struct Vp8<'a> {
     starts_frame: bool,
     ids: PictureIds,
+    temporal: Option<Temporal>,
     frame: &'a [u8],
 }
 
 /// Where the payload's ids are; `None` if the descriptor is cut short.
 pub(super) fn picture_ids(payload: &[u8]) -> Option<PictureIds> {
     parse(payload).map(|vp8| vp8.ids)
+}
+
+/// The picture's temporal layer, if the descriptor has it.
+pub(super) fn temporal(payload: &[u8]) -> Option<Temporal> {
+    parse(payload)?.temporal
 }
 
 /// Whether the frame that begins with this packet, if one does, is a key frame.
@@ -40,7 +47,7 @@ fn parse(payload: &[u8]) -> Option<Vp8<'_>> {
     let first = *payload.first()?;
     let starts_frame = first & 0x17 == 0x10; // S=1, PID=0
     let mut at = 1;
-    let mut ids = PictureIds::default();
+    let (mut ids, mut temporal) = (PictureIds::default(), None);
     if first & 0x80 != 0 {
         let present = *payload.get(at)?;
         at += 1;
@@ -54,10 +61,13 @@ fn parse(payload: &[u8]) -> Option<Vp8<'_>> {
             at += 1;
         }
         if present & 0x30 != 0 {
-            at += 1; // TID, Y, KEYIDX
+            let byte = *payload.get(at)?; // TID, Y, KEYIDX
+            let own = Temporal { layer: byte >> 6, joins: byte & 0x20 != 0 };
+            temporal = (present & 0x20 != 0).then_some(own);
+            at += 1;
         }
     }
-    Some(Vp8 { starts_frame, ids, frame: payload.get(at..)? })
+    Some(Vp8 { starts_frame, ids, temporal, frame: payload.get(at..)? })
 }
 
 #[cfg(test)]
@@ -115,6 +125,8 @@ mod tests {
             prop_assert_eq!(ours.ids.picture.map(|field| field.id), picture);
             let tl0 = (oracle.l == 1).then_some(oracle.tl0_pic_idx);
             prop_assert_eq!(ours.ids.tl0.map(|field| field.index), tl0);
+            let layer = (oracle.t == 1).then_some((oracle.tid, oracle.y == 1));
+            prop_assert_eq!(ours.temporal.map(|own| (own.layer, own.joins)), layer);
             prop_assert_eq!(starts_key_frame(&payload), oracle.s == 1 && oracle.pid == 0 && frame[0] & 1 == 0);
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! In: an RTP payload. Out: facts of it. Time: none. Limit: the payload's length.
 
+use super::Temporal;
 use super::bits::{BitReader, Escapes};
 use super::picture_id::{PictureIds, PictureIdField, Tl0Field};
 
@@ -21,12 +22,18 @@ struct Head {
     flags: u8,
     ids: PictureIds,
     spatial_layer: u8,
+    temporal: Option<Temporal>,
     length: usize,
 }
 
 /// Where the payload's ids are; `None` if the descriptor is cut short.
 pub(super) fn picture_ids(payload: &[u8]) -> Option<PictureIds> {
     parse_head(payload).map(|head| head.ids)
+}
+
+/// The picture's temporal layer, if the descriptor has layer indices.
+pub(super) fn temporal(payload: &[u8]) -> Option<Temporal> {
+    parse_head(payload)?.temporal
 }
 
 /// Whether a picture begins here, at spatial layer 0, that leans on no other picture.
@@ -53,14 +60,17 @@ fn key_frame(payload: &[u8]) -> Option<KeyFrame<'_>> {
 
 fn parse_head(payload: &[u8]) -> Option<Head> {
     let flags = *payload.first()?;
-    let mut head = Head { flags, ids: PictureIds::default(), spatial_layer: 0, length: 1 };
+    let mut head =
+        Head { flags, ids: PictureIds::default(), spatial_layer: 0, temporal: None, length: 1 };
     if flags & 0x80 != 0 {
         let picture = PictureIdField::parse(payload, head.length)?;
         head.length += picture.width();
         head.ids.picture = Some(picture);
     }
     if flags & 0x20 != 0 {
-        head.spatial_layer = payload.get(head.length)? >> 1 & 0x07;
+        let byte = *payload.get(head.length)?; // T, U, S, D
+        head.spatial_layer = byte >> 1 & 0x07;
+        head.temporal = Some(Temporal { layer: byte >> 5, joins: byte & 0x10 != 0 });
         head.length += 1;
         if flags & 0x10 == 0 {
             head.ids.tl0 = Some(Tl0Field::parse(payload, head.length)?);

@@ -5,7 +5,7 @@
 
 use proto::ids::Mid;
 use proto::sdp::{Direction, Offer, Section, SectionKind};
-use proto::signal::{Kind, Layer, Publish, Source};
+use proto::signal::{BadStrategy, Kind, Layer, Publish, Source};
 
 /// What a client's token and the server allow.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +62,9 @@ pub enum NegotiationError {
         "track with mid {0:?}: its layers must be among the offer's rids, with sides of 1 to {SIDE_MAX} pixels"
     )]
     BadLayers(String),
+    /// The stated strategy cannot be.
+    #[error("track with mid {0:?}: {1}")]
+    BadStrategy(String, BadStrategy),
     /// The section has no codec that this server forwards.
     #[error("the media section with mid {0:?} offers no codec that this server forwards")]
     NoCodec(String),
@@ -116,7 +119,7 @@ fn check(offer: &Offer, track: &Publish, allowed: Allowed<'_>) -> Result<(), Neg
     if track.layers.len() > section.rids.len() || !track.layers.iter().all(sound) {
         return Err(NegotiationError::BadLayers(mid));
     }
-    Ok(())
+    track.strategy.check().map_err(|fault| NegotiationError::BadStrategy(mid, fault))
 }
 
 fn plan_section(

@@ -8,7 +8,7 @@
 //! the smallest views go without.
 //!
 //! **Hysteresis.** What is held stays while it fits by [`TOLERANCE`], and for [`PATIENCE`] when it does not, unless far
-//! more is sent than allowed or the pacer's queue grows. What is more than is held must fit with [`MARGIN`]. A step that
+//! more is sent than allowed or pictures had to be dropped from the queue. What is more than is held must fit with [`MARGIN`]. A step that
 //! had to be taken back soon is tried again only after a time that doubles, or with much to spare.
 
 use core::time::Duration;
@@ -30,9 +30,6 @@ const PATIENCE: Duration = Duration::from_millis(400);
 
 /// Less than this share of what is sent allowed is no weakness of a moment.
 const FAR_BELOW: f64 = 0.75;
-
-/// What waits longer than this shows that the path carries less.
-const QUEUE_MAX: Duration = Duration::from_millis(250);
 
 /// A step that was taken back within this time has failed.
 const PROVEN_AFTER: Duration = Duration::from_secs(20);
@@ -73,6 +70,8 @@ pub struct Situation<'a> {
     pub rate: Bitrate,
     /// How long what waits takes to leave.
     pub queue: Duration,
+    /// Whether pictures had to be dropped because they would have waited for too long: the path carries less.
+    pub is_strained: bool,
     /// What sound and retransmissions take.
     pub fixed: Bitrate,
     /// The pictures, in an order that stays.
@@ -121,7 +120,7 @@ impl Allocator {
         let held: Vec<Option<usize>> =
             pictures.iter().map(|picture| picture.held.map(|held| held.min(top(picture)))).collect();
         let used = total(&rates, &held) + situation.fixed;
-        let urgent = situation.rate < used.scaled(FAR_BELOW) || situation.queue > QUEUE_MAX;
+        let urgent = situation.rate < used.scaled(FAR_BELOW) || situation.is_strained;
         let short = situation.rate.scaled(TOLERANCE) < used;
         self.short_since = if short { self.short_since.or(Some(now)) } else { None };
         let patient = self.short_since.is_none_or(|since| now.since(since) < PATIENCE) && !(short && urgent);

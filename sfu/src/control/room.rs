@@ -6,7 +6,9 @@
 use std::collections::VecDeque;
 
 use proto::ids::{Mid, ParticipantId, RoomName, TrackId};
-use proto::signal::{self, Kind, Layer, Layout, LeaveReason, ServerMessage, SlotBinding, Source, Tile};
+use proto::signal::{
+    self, Kind, Layer, Layout, LeaveReason, ServerMessage, SlotBinding, Source, Strategy, Tile,
+};
 
 use super::seats::{self, Occupant, Slot, Urgency, Wish};
 use super::selection::{VIEW_BEFORE_LAYOUT, View};
@@ -34,6 +36,8 @@ pub struct RoomTrack {
     pub muted: bool,
     /// Its layers, as its publisher stated them.
     pub layers: Vec<Layer>,
+    /// How its publisher wants it carried.
+    pub strategy: Strategy,
 }
 
 impl RoomTrack {
@@ -101,6 +105,13 @@ pub enum RoomEvent {
         /// The track and its publisher.
         track: Option<(MemberKey, TrackId)>,
     },
+    /// A slot's track is carried in another way from now on.
+    Carry {
+        /// Whose slot.
+        subscriber: MemberKey,
+        /// Its number.
+        slot: usize,
+    },
     /// A member sees a track in another size: choose its layer anew.
     ViewChanged {
         /// Whose slot.
@@ -166,6 +177,19 @@ impl Room {
             }
         }
         self.replan_all();
+        let carried = |new: &RoomTrack| old.iter().any(|old| old.id == new.id && old.strategy != new.strategy);
+        for changed in tracks.iter().filter(|new| carried(new)) {
+            self.carry(&changed.id);
+        }
+    }
+
+    /// A member has one of its tracks carried in another way; whether it has that track.
+    pub fn set_strategy(&mut self, key: MemberKey, track: &TrackId, strategy: Strategy) -> bool {
+        let Some(member) = self.member_mut(key) else { return false };
+        let Some(found) = member.tracks.iter_mut().find(|own| own.id == *track) else { return false };
+        found.strategy = strategy;
+        self.carry(track);
+        true
     }
 
     /// The slots a member has after an offer, in the offer's order, in full; tells the number of each.
@@ -196,9 +220,16 @@ impl Room {
                 occupant.is_some_and(|seen| view(before.as_ref(), seen) != view(member.layout.as_ref(), seen))
             })
             .collect();
+        let stated = |layout: Option<&Layout>, seen: &Occupant| tile_strategy(layout, seen).cloned();
+        let carried = member.slots.iter().enumerate().filter(|(_, slot)| {
+            let occupant = slot.occupant.as_ref();
+            occupant.is_some_and(|seen| stated(before.as_ref(), seen) != stated(member.layout.as_ref(), seen))
+        });
+        let carried: Vec<usize> = carried.map(|(slot, _)| slot).collect();
         for slot in changed {
             self.events.push_back(RoomEvent::ViewChanged { subscriber: key, slot });
         }
+        self.events.extend(carried.into_iter().map(|slot| RoomEvent::Carry { subscriber: key, slot }));
     }
 
     /// A member mutes or unmutes one of its tracks; whether it has that track.
@@ -280,6 +311,18 @@ impl Room {
         seen.unwrap_or(View::Hidden)
     }
 
+    /// How what is in a member's slot is to be carried, as far as anybody has stated it: the member, or else its publisher.
+    pub fn strategy(&self, key: MemberKey, slot: usize) -> Strategy {
+        let stated = self.member(key).and_then(|member| {
+            let occupant = member.slots.get(slot)?.occupant.as_ref()?;
+            let publisher = self.members.iter().find(|other| other.id == occupant.participant);
+            let track = publisher?.tracks.iter().find(|track| track.id == occupant.track)?;
+            let own = tile_strategy(member.layout.as_ref(), occupant);
+            Some(own.map_or_else(|| track.strategy.clone(), |own| own.or(&track.strategy)))
+        });
+        stated.unwrap_or_default()
+    }
+
     fn index(&self, key: MemberKey) -> Option<usize> {
         self.members.iter().position(|member| member.key == key)
     }
@@ -295,6 +338,17 @@ impl Room {
     fn notify_others(&mut self, key: MemberKey, message: &ServerMessage) {
         let others = self.members.iter().map(|member| member.key).filter(|other| *other != key);
         self.events.extend(others.map(|to| RoomEvent::Notify { to, message: message.clone() }));
+    }
+
+    /// Has whoever sees a track carry it anew.
+    fn carry(&mut self, track: &TrackId) {
+        for member in &self.members {
+            let seen = member.slots.iter().enumerate().filter(|(_, slot)| {
+                slot.occupant.as_ref().is_some_and(|occupant| occupant.track == *track)
+            });
+            let subscriber = member.key;
+            self.events.extend(seen.map(|(slot, _)| RoomEvent::Carry { subscriber, slot }));
+        }
     }
 
     fn replan_all(&mut self) {
@@ -408,6 +462,12 @@ fn view(layout: Option<&Layout>, seen: &Occupant) -> View {
     largest.map_or(View::Hidden, |Tile { width, height, .. }| View::Size(*width, *height))
 }
 
+/// How a layout wants a track carried: its first tile that says anything counts.
+fn tile_strategy<'a>(layout: Option<&'a Layout>, seen: &Occupant) -> Option<&'a Strategy> {
+    let mut tiles = layout?.tiles.iter().filter(|tile| tile.track == seen.track);
+    tiles.find(|tile| !tile.strategy.is_empty()).map(|tile| &tile.strategy)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -426,7 +486,12 @@ mod tests {
     }
 
     fn track(id: &str, source: Source) -> RoomTrack {
-        RoomTrack { id: id.into(), mid: id.into(), source, muted: false, layers: Vec::new() }
+        let (layers, strategy) = (Vec::new(), Strategy::default());
+        RoomTrack { id: id.into(), mid: id.into(), source, muted: false, layers, strategy }
+    }
+
+    fn tile_of(track: &str, width: u32, height: u32) -> Tile {
+        Tile { track: track.into(), width, height, strategy: Strategy::default() }
     }
 
     fn drain(room: &mut Room) -> Vec<RoomEvent> {
@@ -438,7 +503,7 @@ mod tests {
             &RoomEvent::Bind { slot, ref track, .. } => {
                 Some((slot, track.as_ref().map(|(_, track)| track.as_str())))
             }
-            RoomEvent::Notify { .. } | RoomEvent::ViewChanged { .. } => None,
+            RoomEvent::Notify { .. } | RoomEvent::Carry { .. } | RoomEvent::ViewChanged { .. } => None,
         };
         events.iter().filter_map(bind).collect()
     }
@@ -467,7 +532,7 @@ mod tests {
     fn a_layout_decides_about_pictures_and_never_about_sound() {
         let mut room = pair();
         drain(&mut room);
-        let tile = |width| Layout { tiles: vec![Tile { track: "cam".into(), width, height: 90 }] };
+        let tile = |width| Layout { tiles: vec![tile_of("cam", width, 90)] };
         room.set_layout(BOB, tile(160));
         let smaller = drain(&mut room);
         assert_eq!(smaller, [RoomEvent::ViewChanged { subscriber: BOB, slot: 1 }]);
@@ -487,14 +552,14 @@ mod tests {
         let (cam, screen) = (track("cam", Source::Camera), track("screen", Source::Screen));
         room.set_tracks(ANNA, &[cam, screen]);
         drain(&mut room);
-        let tile = |id: &str| Tile { track: id.into(), width: 640, height: 360 };
+        let tile = |id: &str| tile_of(id, 640, 360);
         room.set_layout(BOB, Layout { tiles: vec![tile("cam"), tile("screen")] });
         let asks = |events: &[RoomEvent]| {
             let ask = |event: &RoomEvent| match event {
                 RoomEvent::Notify { message: ServerMessage::SlotsNeeded { audio, video }, .. } => {
                     Some((*audio, *video))
                 }
-                RoomEvent::Notify { .. } | RoomEvent::Bind { .. } | RoomEvent::ViewChanged { .. } => None,
+                RoomEvent::Notify { .. } | RoomEvent::Bind { .. } | RoomEvent::Carry { .. } | RoomEvent::ViewChanged { .. } => None,
             };
             events.iter().filter_map(ask).collect::<Vec<_>>()
         };

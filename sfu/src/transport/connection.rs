@@ -6,6 +6,7 @@
 //! Limits: `STREAMS_MAX`.
 
 pub mod outgoing;
+pub mod queue;
 mod recovery;
 mod reports;
 mod stats;
@@ -29,6 +30,7 @@ use super::downlink::Downlink;
 use super::packet::{SourcePacket, StreamId};
 use super::rtp_recv::{Arrival, RecvDrop, RtpRecvPipeline, StreamOrigin, Way};
 use super::rtp_send::{Leg, RepeatedAudio, RtpSendPipeline, Tables};
+use super::strategy::Strategy;
 use outgoing::{Outgoing, Queued};
 
 /// The least time between two streams of the same layer: an encoder that begins anew takes longer, and each beginning
@@ -65,6 +67,8 @@ pub struct ReceiveSection {
     pub ssrcs: Vec<SsrcOffer>,
     /// The simulcast layers that the offer names; empty if there is one stream.
     pub rids: Vec<Rid>,
+    /// How its streams are carried here.
+    pub strategy: Strategy,
 }
 
 /// A packet that goes on to the subscribers.
@@ -162,9 +166,22 @@ impl ConnectionPipeline {
         let gone: Vec<StreamId> = gone.map(|(id, _)| id).collect();
         self.sections = sections;
         self.extensions = extensions;
+        for stream in self.streams.values_mut() {
+            if let Some(Some(section)) = self.sections.get(stream.origin().section) {
+                stream.set_strategy(section.strategy);
+            }
+        }
         for id in gone {
             self.remove_stream(id);
         }
+    }
+
+    /// The streams of a section come in this way from now on.
+    pub fn set_section_strategy(&mut self, section: usize, strategy: Strategy) {
+        let Some(Some(own)) = self.sections.get_mut(section) else { return };
+        own.strategy = strategy;
+        let streams = self.streams.values_mut().filter(|stream| stream.origin().section == section);
+        streams.for_each(|stream| stream.set_strategy(strategy));
     }
 
     /// Adds a slot and tells its number.
@@ -441,8 +458,9 @@ impl ConnectionPipeline {
         }
         let codec = offered.codecs.iter().find(|codec| codec.payload_type == payload_type);
         let codec = codec.ok_or(RecvDrop::UnknownPayloadType(payload_type.0))?.clone();
-        let origin = StreamOrigin { section, rid, ssrc: view.ssrc() };
-        let stream = RtpRecvPipeline::new(now, wall, self.next_id()?, origin, &codec, view.timestamp());
+        let (origin, strategy) = (StreamOrigin { section, rid, ssrc: view.ssrc() }, offered.strategy);
+        let mut stream = RtpRecvPipeline::new(now, wall, self.next_id()?, origin, &codec, view.timestamp());
+        stream.set_strategy(strategy);
         self.insert_stream(now, stream)
     }
 
@@ -522,7 +540,8 @@ mod tests {
         };
         let rids = vec![Rid::from("h"), Rid::from("m")];
         let (codecs, ssrcs) = ([codec].into(), Vec::new());
-        let section = ReceiveSection { mid: "0".into(), codecs, flexfec: None, ssrcs, rids };
+        let strategy = Strategy::default();
+        let section = ReceiveSection { mid: "0".into(), codecs, flexfec: None, ssrcs, rids, strategy };
         let mut extensions = ExtensionMap::default();
         extensions.set(Extension::Mid, MID);
         extensions.set(Extension::Rid, RID);

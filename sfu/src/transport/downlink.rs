@@ -1,18 +1,21 @@
 //! `Downlink`: how fast packets leave to one subscriber: its estimator, pacer and send history.
 //!
 //! In: packets that want to leave, what left, feedback. Out: `poll`, one packet at a time; the target. Time: `now`,
-//! monotonic; `poll_timeout`. Limit: that of the pacer and of the history; [`WAIT_MAX`] for pictures, which the caller
-//! keeps.
+//! monotonic; `poll_timeout`. Limit: that of the pacer and of the history; how long pictures may wait is the
+//! caller's to keep ([`Downlink::limit`]).
 
 mod controller;
+mod jitter;
 
 use core::time::Duration;
 
 use cc::history::{Departure, SendHistory};
+use cc::pacer::lanes::Lane;
 use cc::pacer::{Paced, Pacer};
 use cc::{Demand, Estimator, PacketClass, PacketResult, Target, Transition};
 use proto::feedback::{Arrival, TwccClock};
 use proto::path_class::PathClass;
+use proto::scene::Priority;
 use proto::rtcp::TransportFeedback;
 use proto::rtp::SeqNo;
 use proto::time::{Instant, earliest};
@@ -20,19 +23,17 @@ use proto::units::{Bitrate, DataSize};
 
 pub use controller::{Controller, DownlinkSettings, EstimatorChoice, MakeEstimator};
 
+use self::jitter::Jitter;
 use super::meter::RateMeter;
-
-/// A picture that would wait longer than this in the pacer is not let in.
-pub const WAIT_MAX: Duration = Duration::from_millis(300);
-
-/// What of a layer that is to be left may wait: it shall make room.
-pub const WAIT_MAX_LEAVING: Duration = Duration::from_millis(150);
 
 /// What IP and UDP put before a packet, as congestion control counts it: IPv6 is counted as IPv4.
 pub const IP_UDP_HEADERS: u64 = 28;
 
 /// What a packet has around its payload: those, RTP's header, extensions, and the cipher's tag.
 pub const PACKET_OVERHEAD: u64 = IP_UDP_HEADERS + 12 + 12 + 16;
+
+/// Who tells of arrivals does so each 250 ms at least (libwebrtc's longest interval), some of which is lost.
+const SILENCE: Duration = Duration::from_millis(600);
 
 /// Phases in which the path is asked for more, as estimators name them.
 const ASKING: [&str; 2] = ["climb", "probe"];
@@ -53,6 +54,11 @@ pub struct Downlink<P> {
     /// Whether a probe was asked for of which no packet has left.
     probe_waits: bool,
     repair: RateMeter,
+    control: RateMeter,
+    jitter: Jitter,
+    /// When the first packet left of which nothing was heard, if anything was ever heard.
+    unheard_since: Option<Instant>,
+    is_heard: bool,
     probes: u64,
 }
 
@@ -70,6 +76,10 @@ impl<P> Downlink<P> {
             demand: Demand::default(),
             probe_waits: false,
             repair: RateMeter::default(),
+            control: RateMeter::default(),
+            jitter: Jitter::default(),
+            unheard_since: None,
+            is_heard: false,
             probes: 0,
         }
     }
@@ -78,14 +88,22 @@ impl<P> Downlink<P> {
     pub fn handle_route_change(&mut self, now: Instant, estimator: Controller) {
         self.estimator = estimator;
         self.demand = Demand::default();
+        self.jitter = Jitter::default();
+        (self.unheard_since, self.is_heard) = (None, false);
         self.history.handle_route_change(now);
         self.pacer.clear(now);
         self.settle(now);
     }
 
     /// A packet of `size`, IP and UDP headers included, wants to leave. It comes back if too many wait.
-    pub fn enqueue(&mut self, now: Instant, class: PacketClass, size: DataSize, packet: P) -> Result<(), P> {
-        self.pacer.enqueue(now, class, size, packet)
+    pub fn enqueue(&mut self, now: Instant, lane: Lane, size: DataSize, packet: P) -> Result<(), P> {
+        self.pacer.enqueue(now, lane, size, packet)
+    }
+
+    /// Signaling or a report of `size` leaves past the queue, at once: media pays for it.
+    pub fn note_control_sent(&mut self, now: Instant, size: DataSize) {
+        self.control.add(now, size);
+        self.pacer.note_passed(now, size);
     }
 
     /// What leaves now; to be asked until there is nothing.
@@ -106,6 +124,7 @@ impl<P> Downlink<P> {
     /// A packet leaves now, with [`Self::next_number`]; returns its number without wrapping.
     pub fn handle_sent(&mut self, now: Instant, departure: Departure) -> u64 {
         let sent = self.history.handle_sent(now, departure);
+        self.unheard_since.get_or_insert(now);
         if departure.class == PacketClass::Repair {
             self.repair.add(now, departure.size);
         }
@@ -132,6 +151,10 @@ impl<P> Downlink<P> {
         let results = self.history.handle_arrivals(now, self.arrivals.drain(..));
         results.iter().for_each(&mut each);
         if !results.is_empty() {
+            self.jitter.handle_report(now, results);
+            if results.iter().any(|result| result.received.is_some()) {
+                (self.unheard_since, self.is_heard) = (None, true);
+            }
             self.estimator.handle_feedback(now, results);
         }
         self.settle(now);
@@ -160,6 +183,21 @@ impl<P> Downlink<P> {
         self.pacer.retain(keep);
     }
 
+    /// Gives waiting packets another size, because their content has changed; `None` leaves one as it is.
+    pub fn resize(&mut self, resize: impl FnMut(&mut P) -> Option<DataSize>) {
+        self.pacer.resize(resize);
+    }
+
+    /// Gives waiting pictures another priority; `None` leaves one as it is.
+    pub fn prioritize(&mut self, priority: impl FnMut(&P) -> Option<Priority>) {
+        self.pacer.prioritize(priority);
+    }
+
+    /// What waits and its sizes, by lane and then in the order in which it came.
+    pub fn waiting(&self) -> impl Iterator<Item = (DataSize, &P)> {
+        self.pacer.iter()
+    }
+
     /// Forgets what waits.
     pub fn clear(&mut self, now: Instant) {
         self.pacer.clear(now);
@@ -181,6 +219,42 @@ impl<P> Downlink<P> {
         self.pacer.queue_time()
     }
 
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.pacer.is_empty()
+    }
+
+    /// Whether packets have left for [`SILENCE`] without a word of any that arrived, from a subscriber that does tell: the
+    /// path stands still.
+    pub fn is_stuck(&self, now: Instant) -> bool {
+        self.is_heard && self.unheard_since.is_some_and(|since| now.since(since) > SILENCE)
+    }
+
+    /// What leaves before a packet that comes to this lane now.
+    pub fn ahead(&self, lane: Lane) -> DataSize {
+        self.pacer.ahead(lane)
+    }
+
+    /// How long a packet would wait that comes to this lane now: what is ahead of it takes so long to leave, or its first
+    /// packet has waited so long already.
+    pub fn wait(&self, now: Instant, lane: Lane) -> Duration {
+        let ahead = self.pacer.ahead(lane);
+        let projected =
+            if ahead == DataSize::ZERO { Duration::ZERO } else { ahead / self.target.pacing };
+        projected.max(self.pacer.waited(now, lane))
+    }
+
+    /// How long the first packet of a lane has waited.
+    pub fn waited(&self, now: Instant, lane: Lane) -> Duration {
+        self.pacer.waited(now, lane)
+    }
+
+    /// How long pictures may wait that wait `usual` at most where the path has no jitter: so much, or half of it on top of
+    /// what jitter makes usual if that is more, but never twice as much.
+    pub fn limit(&self, usual: Duration) -> Duration {
+        (usual / 2 + self.jitter.usual()).clamp(usual, usual * 2)
+    }
+
     /// How long the oldest packet has waited.
     pub fn queue_delay(&self, now: Instant) -> Duration {
         self.pacer.queue_delay(now)
@@ -199,6 +273,11 @@ impl<P> Downlink<P> {
     /// What retransmissions have taken lately.
     pub fn repair_rate(&self, now: Instant) -> Bitrate {
         self.repair.usual(now).unwrap_or_default()
+    }
+
+    /// What signaling and reports have taken lately.
+    pub fn control_rate(&self, now: Instant) -> Bitrate {
+        self.control.usual(now).unwrap_or_default()
     }
 
     /// What kind of path this is, as far as the estimator tells.

@@ -13,3 +13,4 @@ pub mod rtp_recv;
 pub mod rtp_send;
 pub mod selector;
 pub mod stats;
+pub mod strategy;

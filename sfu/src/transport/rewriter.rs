@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use proto::codec::{PictureIdOffsets, PictureIdRewriter};
+use proto::codec::{Codec, PictureIdOffsets, PictureIdRewriter};
 use proto::rtp::SeqNo;
 use proto::seed::Chance;
 use proto::time::NtpTime;
@@ -146,7 +146,20 @@ impl Rewriter {
             return; // later ones went out already: their numbers are fixed, the hole stays
         }
         let segment = self.segments[index];
-        self.push(Segment { first_source: source_seq + 1, first_out: out_seq, ..segment });
+        let rest = Segment { first_source: source_seq + 1, first_out: out_seq, ..segment };
+        if segment.first_source == source_seq {
+            self.segments[index] = rest; // nothing of it was sent
+        } else {
+            self.push(rest);
+        }
+    }
+
+    /// Closes the hole of a packet that was left out with all of its picture, which no other leans on.
+    pub fn leave_out(&mut self, stream: StreamId, source_seq: u64, codec: Codec) {
+        if self.stream() == Some(stream) {
+            self.skip(source_seq);
+            self.picture_ids.leave_out(codec);
+        }
     }
 
     /// The source of the outgoing packet `seq`, if it is among the last 2^15 and its segment is remembered.
@@ -220,7 +233,6 @@ impl Rewriter {
 mod tests {
     use super::*;
     use crate::transport::packet::SourceHeader;
-    use proto::codec::Codec;
     use proto::rtp::PayloadType;
     use proto::seed::Seed;
 

@@ -29,6 +29,7 @@ use super::meter::RateMeter;
 use super::packet::{PacketPool, SourceHeader, SourcePacket, StreamId};
 use super::reception::Reception;
 use super::stats::StreamCounts;
+use super::strategy::Strategy;
 use forward_repair::RepairReceiver;
 use redundant_audio::RedundantAudio;
 
@@ -124,6 +125,7 @@ pub struct RtpRecvPipeline {
     repair: Option<RepairReceiver>,
     seq: SeqUnwrapper,
     nack: Option<NackGenerator>,
+    strategy: Strategy,
     /// Requests to say once more, and when.
     echoes: VecDeque<(Instant, Vec<u64>)>,
     /// Packets to ask for once more now.
@@ -166,6 +168,7 @@ impl RtpRecvPipeline {
             repair: None,
             seq: SeqUnwrapper::default(),
             nack: codec.nack.then(NackGenerator::default),
+            strategy: Strategy::default(),
             echoes: VecDeque::new(),
             again: Vec::new(),
             now,
@@ -226,7 +229,9 @@ impl RtpRecvPipeline {
 
     /// A packet of the stream's repair packets; what it restores is for `poll_restored`.
     pub fn handle_repair(&mut self, now: Instant, arrival: &Arrival<'_>) -> Result<(), RecvDrop> {
-        let Some(repair) = &mut self.repair else { return Ok(()) };
+        let Some(repair) = self.repair.as_mut().filter(|_| self.strategy.repair.forward) else {
+            return Ok(());
+        };
         let payload = arrival.view.payload();
         repair.handle_repair(now, self.origin.ssrc, arrival.extensions, payload).map_err(RecvDrop::Repair)
     }
@@ -264,6 +269,16 @@ impl RtpRecvPipeline {
         if let Some(key_frames) = &mut self.key_frames {
             key_frames.want(now);
         }
+    }
+
+    /// Comes in this way from now on.
+    pub fn set_strategy(&mut self, strategy: Strategy) {
+        self.strategy = strategy;
+    }
+
+    /// How it comes.
+    pub fn strategy(&self) -> &Strategy {
+        &self.strategy
     }
 
     /// Notes the round trip to the publisher.
@@ -313,6 +328,9 @@ impl RtpRecvPipeline {
             return Some(numbers(&std::mem::take(&mut self.again)));
         }
         let lost = self.nack.as_mut()?.poll_nack()?;
+        if !self.strategy.repair.retransmission {
+            return None; // holes are known all the same: what else restores them is told from what comes late
+        }
         let asked = numbers(&lost);
         if self.echoes.len() == ECHOES_MAX {
             self.echoes.pop_front();
@@ -323,7 +341,7 @@ impl RtpRecvPipeline {
 
     /// Whether `poll_nack` has something.
     pub fn is_nack_due(&self) -> bool {
-        self.nack.as_ref().is_some_and(NackGenerator::is_due)
+        self.strategy.repair.retransmission && self.nack.as_ref().is_some_and(NackGenerator::is_due)
     }
 
     /// Whether to ask for a key frame now.

@@ -14,17 +14,18 @@ mod pending;
 mod plaintext;
 mod redundant_audio;
 mod repair;
+mod thinning;
 mod write;
 
 use core::time::Duration;
 use std::collections::VecDeque;
 
 use cc::PacketClass;
+use cc::pacer::lanes::Lane;
 use fec::repeat::{Ask, Repeats};
 use fec::retransmit::RetransmitLimiter;
 use proto::rtp::extension::{Extension, ExtensionMap};
 use proto::rtp::{PayloadType, SeqNo, Ssrc};
-use proto::scene::Scene;
 use proto::sdp::SectionCodec;
 use proto::seed::Chance;
 use proto::time::{Instant, NtpTime, earliest};
@@ -35,12 +36,13 @@ pub use pending::{Admitted, Pending, SendStats, Written};
 pub use plaintext::Plaintext;
 pub use redundant_audio::{RedundantAudio, RepeatedAudio};
 pub use repair::{Leg, Repair, Tables};
+pub use thinning::Thinning;
 
-use super::downlink::WAIT_MAX;
 use super::packet::{SourcePacket, StreamId};
 use super::rewriter::{Rewriter, Traced};
 use super::selector::{Admission, First, Selector};
 use super::stats::{LegCounts, Pace};
+use super::strategy::Strategy;
 use headers::Headers;
 use pending::{PayloadMapping, What};
 use repair::Answer;
@@ -73,10 +75,20 @@ pub struct RtpSendPipeline {
     /// The length of that picture's largest payload so far.
     largest: usize,
     headers: Headers,
+    /// The picture whose first packets have left and whose last one has not.
+    partial: Option<(StreamId, u32)>,
+    /// The picture that was left out last.
+    left_out: Option<(StreamId, u32)>,
+    /// The key frame that was admitted last.
+    key_picture: Option<(StreamId, u32)>,
     newest: Option<(StreamId, u64)>,
     /// Packets that came after later ones, and when: a subscriber may have asked for them meanwhile.
     late: VecDeque<(StreamId, u64, Instant)>,
-    wait_max: Duration,
+    strategy: Strategy,
+    /// Whether its layer is to be left: what waits of it shall make room.
+    is_leaving: bool,
+    /// What of a picture's rates does not go to the subscriber for the moment.
+    thinning: Thinning,
     key_frame_at: Option<Instant>,
     has_asked_playout: bool,
     repair: Repair,
@@ -106,12 +118,17 @@ impl RtpSendPipeline {
             rtt: RTT_DEFAULT,
             picture: None,
             largest: 0,
+            partial: None,
+            left_out: None,
+            key_picture: None,
             newest: None,
             late: VecDeque::new(),
-            wait_max: WAIT_MAX,
+            strategy: Strategy::default(),
+            is_leaving: false,
+            thinning: Thinning::default(),
             key_frame_at: None,
             has_asked_playout: false,
-            repair: Repair::new(Scene::default()),
+            repair: Repair::new(&Strategy::default()),
             planned: None,
             redundant_audio: None,
             stats: SendStats::default(),
@@ -120,12 +137,25 @@ impl RtpSendPipeline {
         }
     }
 
-    /// Repairs pictures as a scene wants it from now on, and before anybody asks if there is a payload type for repair
-    /// packets.
-    pub fn protect(&mut self, scene: Scene, flexfec: Option<PayloadType>, chance: &mut Chance) {
+    /// Can repair pictures before anybody asks if there is a payload type for repair packets, and sound if the negotiated
+    /// codecs allow it; whether it does is the strategy's to say.
+    pub fn protect(&mut self, flexfec: Option<PayloadType>, chance: &mut Chance) {
         let transport = self.extensions.id(Extension::TransportSequence);
-        self.repair.set_scene(scene);
         self.repair.set_flexfec(self.ssrc, flexfec, transport, chance);
+        self.repeat_sound();
+    }
+
+    /// Is carried in this way from now on. Nothing is negotiated anew, and nothing that waits is lost; what waits in a
+    /// pacer must be given the new priority there.
+    pub fn set_strategy(&mut self, strategy: Strategy) {
+        self.strategy = strategy;
+        self.repair.set_strategy(&strategy);
+        self.repeat_sound();
+    }
+
+    /// How it is carried.
+    pub fn strategy(&self) -> &Strategy {
+        &self.strategy
     }
 
     /// What repairs losses by a plan.
@@ -176,19 +206,27 @@ impl RtpSendPipeline {
         }
     }
 
-    /// How long pictures of a layer that is to be left may wait to be sent.
-    pub fn set_wait_max(&mut self, wait_max: Duration) {
-        self.wait_max = wait_max;
+    /// Whether its layer is to be left for a smaller one.
+    pub fn set_leaving(&mut self, is_leaving: bool) {
+        self.is_leaving = is_leaving;
     }
 
-    /// How long pictures may wait to be sent.
-    pub fn wait_max(&self) -> Duration {
-        if self.awaited().is_some() { self.wait_max } else { WAIT_MAX }
+    /// Whether what waits of its layer shall make room for a smaller one.
+    pub fn is_leaving(&self) -> bool {
+        self.is_leaving && self.awaited().is_some()
+    }
+
+    /// The lane in which a packet of a stream waits.
+    pub fn lane(&self, stream: StreamId) -> Lane {
+        let class =
+            if self.selector.is_smallest(stream) { PacketClass::Base } else { PacketClass::Video };
+        Lane { class, priority: self.strategy.priority }
     }
 
     /// Waits for a key frame again: the subscriber has missed too much.
     pub fn restart(&mut self) {
         self.selector.restart();
+        self.thinning = Thinning::default();
     }
 
     /// Takes what a new offer says about the slot; its payload types must be mapped anew.
@@ -214,14 +252,14 @@ impl RtpSendPipeline {
             return Admitted::No;
         }
         self.note_picture(stream, packet);
+        if packet.is_key_frame() {
+            self.key_picture = self.picture;
+        }
         self.note_order(now, stream, packet.seq);
-        let class = if packet.is_sound() {
-            PacketClass::Audio
-        } else if self.selector.is_smallest(stream) {
-            PacketClass::Base
-        } else {
-            PacketClass::Video
-        };
+        let class = if packet.is_sound() { PacketClass::Audio } else { self.lane(stream).class };
+        if admission == Admission::Switch {
+            self.thinning = Thinning::default();
+        }
         let predecessors = self.plan_predecessors(packet);
         let what = What::Media { stream, admission, mapping, packet: packet.clone(), predecessors };
         Admitted::Yes(Pending { class, what })
@@ -230,6 +268,46 @@ impl RtpSendPipeline {
     /// Whether a packet of `stream` begins another picture than the last one that was admitted.
     pub fn begins_picture(&self, stream: StreamId, packet: &SourcePacket) -> bool {
         self.picture != Some((stream, packet.timestamp))
+    }
+
+    /// A packet of a picture that others do not lean on, which does not go to the subscriber: its number is not used.
+    pub fn leave_out(&mut self, stream: StreamId, packet: &SourcePacket) -> Pending {
+        self.left_out = Some((stream, packet.timestamp));
+        let what = What::LeftOut { stream, seq: packet.seq, codec: packet.codec };
+        Pending { class: self.lane(stream).class, what }
+    }
+
+    /// Whether a packet is of the picture that was left out last.
+    pub fn is_left_out(&self, stream: StreamId, packet: &SourcePacket) -> bool {
+        self.left_out == Some((stream, packet.timestamp))
+    }
+
+    /// What of a picture's rates does not go to the subscriber for the moment.
+    pub fn thinning_mut(&mut self) -> &mut Thinning {
+        &mut self.thinning
+    }
+
+    /// Whether the subscriber gets all temporal layers of its stream.
+    pub fn is_whole(&self) -> bool {
+        self.thinning.is_idle()
+    }
+
+    /// Whether a packet that was admitted just now is of a key frame.
+    pub fn is_key_frame(&self, packet: &SourcePacket) -> bool {
+        let of_last = |(_, timestamp)| timestamp == packet.timestamp;
+        self.key_picture == self.picture && self.key_picture.is_some_and(of_last)
+    }
+
+    /// A packet is about to be written.
+    pub fn note_leaving(&mut self, pending: &Pending) {
+        if let Some((stream, packet)) = pending.media() {
+            self.partial = (!packet.marker).then_some((stream, packet.timestamp));
+        }
+    }
+
+    /// The picture of which some packets have left and others have not.
+    pub fn partial(&self) -> Option<(StreamId, u32)> {
+        self.partial
     }
 
     /// Traces a packet that the subscriber lost; the caller looks it up among the stream's packets.

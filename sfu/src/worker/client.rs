@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use proto::ids::{Mid, ParticipantId, SessionId, TrackId};
 use proto::time::{Instant, earliest};
-use proto::units::Bitrate;
+use proto::units::{Bitrate, DataSize};
 
 use super::api::{Grant, SocketId};
 use super::connection::Connection;
@@ -82,6 +82,8 @@ pub(super) struct Client {
     pub(super) remote: Option<IpAddr>,
     /// Whether it is among those who may have something to send.
     pub(super) is_due: bool,
+    /// What it was told over its WebSocket that its pacer does not know of yet: it takes the same way as media.
+    pub(super) told: DataSize,
     /// When its pacer goes on.
     pub(super) pace: Option<Instant>,
     pub(super) allocator: Allocator,
@@ -133,6 +135,7 @@ impl Client {
             wake: None,
             remote: None,
             is_due: false,
+            told: DataSize::ZERO,
             pace: None,
             allocator: Allocator::default(),
             allocated: None,

@@ -13,7 +13,7 @@ use super::{Event, Output, TIMER_GRAIN, Worker};
 use crate::control::allocation::{Allocator, Decision, Layer, Picture, Situation};
 use crate::control::demand::Range;
 use crate::control::selection::{View, choose_layer};
-use crate::transport::downlink::{Controller, Downlink, IP_UDP_HEADERS, WAIT_MAX, WAIT_MAX_LEAVING};
+use crate::transport::downlink::{Controller, Downlink, IP_UDP_HEADERS};
 use crate::transport::packet::StreamId;
 use crate::transport::rtp_send::RedundantAudio;
 use crate::transport::selector::First;
@@ -23,9 +23,6 @@ const ALLOCATE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How far the rate must fall to be looked at at once.
 const FALLEN: f64 = 0.85;
-
-/// What waits so long makes layers be chosen anew at once.
-const QUEUE_LOOK: Duration = Duration::from_millis(250);
 
 /// A slot's picture among those that share a downlink.
 pub(super) struct Shown {
@@ -65,6 +62,11 @@ impl Worker {
 
     /// Sends what a subscriber's pacer lets go, and sees to it that it goes on.
     pub(super) fn pump(&mut self, now: Instant, key: ClientKey) {
+        let client = &mut self.clients[key.0];
+        let told = std::mem::take(&mut client.told);
+        if let Some(downlink) = client.pipeline.downlink_mut().filter(|_| told > DataSize::ZERO) {
+            downlink.note_control_sent(now, told);
+        }
         self.send_paced(now, key);
         self.tell_transitions(key);
         let at = self.clients[key.0].pipeline.downlink().and_then(Downlink::poll_timeout);
@@ -74,9 +76,11 @@ impl Worker {
 
     /// Chooses a subscriber's layers anew: by a timer, for it takes longer than a packet may.
     fn reconsider(&mut self, now: Instant, key: ClientKey) {
-        if self.clients[key.0].pipeline.relieve() {
+        let pipeline = &mut self.clients[key.0].pipeline;
+        if pipeline.relieve(now) {
             self.stats.given_up += 1;
         }
+        self.stats.queue_dropped += pipeline.take_dropped();
         self.allocate(now, key);
         for slot in 0..self.clients[key.0].slots.len() {
             self.press(now, Route { subscriber: key, slot });
@@ -125,7 +129,7 @@ impl Worker {
         // What the plan says of repair holds for any layer, what was measured for the one that is sent.
         let repair = 1.0 + client.pipeline.redundancy();
         let measured = if repair > 1.0 { Bitrate::ZERO } else { downlink.repair_rate(now) };
-        let (rate, mut fixed) = (allowed.scaled(1.0 / repair), measured);
+        let (rate, mut fixed) = (allowed.scaled(1.0 / repair), measured + downlink.control_rate(now));
         let (mut shown, mut pictures) = (Vec::new(), Vec::new());
         for slot in 0..client.slots.len() {
             let choice = self.choice(now, Route { subscriber: key, slot });
@@ -147,8 +151,9 @@ impl Worker {
             shown.push(Shown { slot, streams, ranges });
             pictures.push(picture);
         }
-        let situation = Situation { rate, queue, fixed, pictures: &pictures };
         let client = &mut self.clients[key.0];
+        let is_strained = client.pipeline.take_strained();
+        let situation = Situation { rate, queue, is_strained, fixed, pictures: &pictures };
         client.allocated = Some((now, allowed));
         let mut decision = client.allocator.allocate(now, &situation);
         self.weigh_up(now, key, &shown, &situation, &mut decision);
@@ -165,7 +170,7 @@ impl Worker {
             let leaving = place(target) < place(current);
             self.set_target(key, *slot, target, streams.first().copied());
             let slot = &mut self.clients[key.0].pipeline.slots_mut()[*slot];
-            slot.set_wait_max(if leaving { WAIT_MAX_LEAVING } else { WAIT_MAX });
+            slot.set_leaving(leaving);
         }
         let demand = Demand::Steps { current: decision.current, next: decision.next };
         if let Some(downlink) = self.clients[key.0].pipeline.downlink_mut() {
@@ -193,7 +198,7 @@ impl Worker {
             let since = now.since(at);
             since >= ALLOCATE_INTERVAL
                 || fallen
-                || downlink.queue_time() > QUEUE_LOOK && since > TIMER_GRAIN * 20
+                || client.pipeline.is_strained() && since > TIMER_GRAIN * 20
         })
     }
 
@@ -212,6 +217,7 @@ impl Worker {
             let size = DataSize::bytes(length as u64 + IP_UDP_HEADERS);
             client.pipeline.handle_sent(now, &leaving, size);
             match leaving.class {
+                PacketClass::Control => {} // written by others, who count it
                 PacketClass::Audio | PacketClass::Base | PacketClass::Video => self.stats.forwarded += 1,
                 PacketClass::Repair if leaving.is_parity => {
                     self.stats.parities += 1;

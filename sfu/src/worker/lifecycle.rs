@@ -42,7 +42,7 @@ impl Worker {
         self.fill_gaps(now, key);
         self.repeat_answers(now, key);
         self.answer_nacks(now, key);
-        self.flush_rtcp(key);
+        self.flush_rtcp(now, key);
         if layers_due {
             self.check_layers(now, key);
             self.review_demands(now, key);

@@ -6,7 +6,7 @@ use proto::rtcp::{self, Rtcp};
 use proto::rtp::SeqNo;
 use proto::signal::{Kind, ServerMessage};
 use proto::time::Instant;
-use proto::units::Bitrate;
+use proto::units::{Bitrate, DataSize};
 
 use super::client::{ClientKey, Route};
 use super::{DropReason, Worker};
@@ -14,7 +14,7 @@ use crate::control::demand::Range;
 use crate::control::selection::{LayerState, View, choose_layer};
 use crate::transport::connection::outgoing::Offered;
 use crate::transport::connection::{Received, RtpDrop};
-use crate::transport::downlink::Downlink;
+use crate::transport::downlink::{Downlink, IP_UDP_HEADERS};
 use crate::transport::packet::StreamId;
 use crate::transport::rtp_recv::{RecvDrop, Way};
 use crate::transport::rtp_send::RtpSendPipeline;
@@ -94,7 +94,7 @@ impl Worker {
     /// Asks a publisher for what a packet of `stream` showed to be missing, or sees to it that it is done in time.
     fn ask_for_lost(&mut self, now: Instant, key: ClientKey, stream: Option<StreamId>) {
         if stream.is_some_and(|stream| self.clients[key.0].pipeline.is_nack_due(stream)) {
-            self.flush_rtcp(key);
+            self.flush_rtcp(now, key);
         }
         let at = self.clients[key.0].pipeline.poll_arrival_timeout(stream);
         self.wake_at(now, key, at);
@@ -150,19 +150,19 @@ impl Worker {
     }
 
     /// Sends the RTCP that a client's pipeline has ready.
-    pub(super) fn flush_rtcp(&mut self, key: ClientKey) {
+    pub(super) fn flush_rtcp(&mut self, now: Instant, key: ClientKey) {
         let mut datagram = Vec::new();
         for packet in self.clients[key.0].pipeline.poll_rtcp() {
             self.stats.key_frame_requests += u64::from(matches!(packet, Rtcp::Pli { .. }));
             let bytes = rtcp::write(std::slice::from_ref(&packet));
             if !datagram.is_empty() && datagram.len() + bytes.len() > RTCP_MAX {
-                self.send_rtcp(key, &datagram);
+                self.send_rtcp(now, key, &datagram);
                 datagram.clear();
             }
             datagram.extend_from_slice(&bytes);
         }
         if !datagram.is_empty() {
-            self.send_rtcp(key, &datagram);
+            self.send_rtcp(now, key, &datagram);
         }
     }
 
@@ -173,7 +173,7 @@ impl Worker {
         let Some(receive) = pipeline.stream_mut(stream) else { return };
         receive.want_key_frame(now);
         let at = pipeline.poll_timeout();
-        self.flush_rtcp(publisher);
+        self.flush_rtcp(now, publisher);
         self.wake_at(now, publisher, at);
     }
 
@@ -198,7 +198,8 @@ impl Worker {
     pub(super) fn press(&mut self, now: Instant, route: Route) {
         let client = &self.clients[route.subscriber.0];
         let awaited = client.pipeline.slots().get(route.slot).and_then(RtpSendPipeline::awaited);
-        if let Some(awaited) = awaited.filter(|_| client.connection.is_open()) {
+        let may_come = client.connection.is_open() && client.pipeline.has_room(now, route.slot);
+        if let Some(awaited) = awaited.filter(|_| may_come) {
             self.want_key_frame(now, awaited);
         }
     }
@@ -291,8 +292,12 @@ impl Worker {
         };
         match client.pipeline.offer(now, route.slot, received.stream, &received.packet) {
             Offered::Queued => self.make_due(route.subscriber),
+            Offered::Refused if !client.pipeline.has_room(now, route.slot) => {}
             Offered::Refused => return is_awaited(client.pipeline.slots().get(route.slot)),
-            Offered::GivenUp => self.stats.given_up += 1,
+            Offered::GivenUp => {
+                self.stats.given_up += 1;
+                self.make_due(route.subscriber); // its layers are chosen anew
+            }
             Offered::Unmapped => self.stats.count_drop(DropReason::UnknownPayloadType),
         }
         Forwarded::Done
@@ -388,10 +393,13 @@ impl Worker {
         }
     }
 
-    fn send_rtcp(&mut self, key: ClientKey, datagram: &[u8]) {
-        if let Some(length) = self.clients[key.0].connection.seal_rtcp(datagram, &mut self.transmits) {
-            self.count_sent(length);
+    fn send_rtcp(&mut self, now: Instant, key: ClientKey, datagram: &[u8]) {
+        let client = &mut self.clients[key.0];
+        let Some(length) = client.connection.seal_rtcp(datagram, &mut self.transmits) else { return };
+        if let Some(downlink) = client.pipeline.downlink_mut() {
+            downlink.note_control_sent(now, DataSize::bytes(length as u64 + IP_UDP_HEADERS));
         }
+        self.count_sent(length);
     }
 }
 

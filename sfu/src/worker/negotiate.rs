@@ -20,6 +20,7 @@ use crate::network::dtls::{DtlsServer, FingerprintAlgorithm, PeerFingerprint};
 use crate::network::ice_lite::Credentials;
 use crate::transport::connection::{ConnectionPipeline, ReceiveSection};
 use crate::transport::rtp_send::RtpSendPipeline;
+use crate::transport::strategy::{Repairs, Strategy};
 
 /// What a publisher's packets may carry in their headers.
 const RECEIVED: [Extension; 6] = [
@@ -56,7 +57,8 @@ impl From<NegotiationError> for Refusal {
             | NegotiationError::NotSending(_)
             | NegotiationError::WrongKind { .. }
             | NegotiationError::NoCodec(_)
-            | NegotiationError::BadLayers(_) => ErrorCode::BadOffer,
+            | NegotiationError::BadLayers(_)
+            | NegotiationError::BadStrategy(..) => ErrorCode::BadOffer,
         };
         Self(code, error.to_string())
     }
@@ -209,8 +211,10 @@ impl Worker {
         published: &[Publish],
     ) {
         let mut extensions = ExtensionMap::default();
+        let (room_strategy, forward_repair) =
+            (self.config.downlink.strategy(), self.config.downlink.forward_repair);
         let sections = offer.sections.iter().zip(plan).map(|(section, plan)| {
-            let SectionPlan::Publish(_) = plan else { return None };
+            let SectionPlan::Publish(publish) = plan else { return None };
             merge(&mut extensions, &section.extensions, &RECEIVED);
             Some(ReceiveSection {
                 mid: section.mid.clone(),
@@ -218,6 +222,7 @@ impl Worker {
                 flexfec: section.flexfec,
                 ssrcs: section.ssrcs.clone(),
                 rids: section.rids.iter().map(|offer| offer.rid.clone()).collect(),
+                strategy: Strategy { repair: Repairs::ALL, ..room_strategy }.stated(&publish.strategy),
             })
         });
         let sections: Vec<Option<ReceiveSection>> = sections.collect();
@@ -244,10 +249,10 @@ impl Worker {
                 client.slots.push((section.mid.clone(), None));
                 client.pipeline.add_slot(RtpSendPipeline::new(codecs, extensions, &mut self.chance));
             }
-            let (slot, downlink) = (&mut client.pipeline.slots_mut()[number], &self.config.downlink);
-            let flexfec = section.flexfec.filter(|_| downlink.forward_repair);
-            slot.protect(downlink.scene, flexfec, &mut self.chance);
-            slot.repeat_sound(downlink.forward_repair.then_some(downlink.scene));
+            let strategy = room_strategy.stated(&self.rooms[client.identity.room].strategy(key, number));
+            client.pipeline.set_strategy(number, strategy);
+            let flexfec = section.flexfec.filter(|_| forward_repair);
+            client.pipeline.slots_mut()[number].protect(flexfec, &mut self.chance);
         }
         self.prepare_downlink(key);
     }
@@ -341,6 +346,7 @@ fn tracks(known: &[RoomTrack], published: &[Publish], chance: &mut Chance) -> Ve
             source: publish.source,
             muted: publish.muted,
             layers: publish.layers.clone(),
+            strategy: publish.strategy.clone(),
         });
     }
     tracks

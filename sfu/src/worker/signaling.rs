@@ -2,19 +2,25 @@
 
 use core::time::Duration;
 
-use proto::ids::SessionId;
+use proto::ids::{SessionId, TrackId};
 use proto::signal::{
-    ClientMessage, CloseCode, ErrorCode, Layout, LeaveReason, Notice, Request, ServerMessage, TILES_MAX,
+    ClientMessage, CloseCode, ErrorCode, Layout, LeaveReason, Notice, Request, ServerMessage, Strategy,
+    TILES_MAX,
 };
 use proto::time::Instant;
+use proto::units::DataSize;
 
 use super::client::{Binding, ClientKey, Route};
 use super::{Event, Grant, Output, Socket, SocketId, Worker};
 use crate::adapter::room_signal;
 use crate::control::room::{Room, RoomEvent};
+use crate::transport::strategy::{self as transport, Repairs};
 
 /// How long a WebSocket may be open without a join or a session taken up again.
 const JOIN_WITHIN: Duration = Duration::from_secs(15);
+
+/// What a WebSocket's text message has around it: headers of IP, TCP with timestamps, TLS and the frame.
+const SOCKET_OVERHEAD: u64 = 20 + 32 + 22 + 4;
 
 impl Worker {
     pub(super) fn handle_socket_opened(
@@ -57,7 +63,11 @@ impl Worker {
     }
 
     pub(super) fn send_notice(&mut self, socket: SocketId, notice: &Notice) {
-        self.outputs.push_back(Output::Message { socket, text: room_signal::encode(notice) });
+        let text = room_signal::encode(notice);
+        if let Some(key) = self.sockets.get(&socket).and_then(|socket| socket.client) {
+            self.clients[key.0].told += DataSize::bytes(text.len() as u64 + SOCKET_OVERHEAD);
+        }
+        self.outputs.push_back(Output::Message { socket, text });
     }
 
     /// Says why and closes a WebSocket.
@@ -73,6 +83,7 @@ impl Worker {
         while let Some(event) = self.rooms.get_mut(room).and_then(Room::poll_event) {
             match event {
                 RoomEvent::Notify { to, message } => self.notify(to, None, message),
+                RoomEvent::Carry { subscriber, slot } => self.carry(Route { subscriber, slot }),
                 RoomEvent::ViewChanged { subscriber, slot } => self.retarget(now, Route { subscriber, slot }),
                 RoomEvent::Bind { subscriber, slot, track } => {
                     let binding = track.and_then(|(publisher, track)| {
@@ -124,6 +135,9 @@ impl Worker {
                     self.refuse(socket, re, ErrorCode::UnknownTrack, &reason);
                 }
             }
+            (ClientMessage::Carry { track, strategy }, Some(key)) => {
+                self.set_strategy(now, (socket, re), key, &track, strategy);
+            }
             (ClientMessage::Applied(applied), Some(key)) => self.note_applied(now, key, &applied),
             (ClientMessage::Leave, Some(key)) => {
                 self.end(now, key, LeaveReason::Left, CloseCode::Left, "left as asked");
@@ -147,9 +161,45 @@ impl Worker {
             let reason = format!("a layout may have {TILES_MAX} tiles, this one has {}", layout.tiles.len());
             return self.refuse(socket, re, ErrorCode::LimitReached, &reason);
         }
+        if let Err(fault) = layout.tiles.iter().try_for_each(|tile| tile.strategy.check()) {
+            return self.refuse(socket, re, ErrorCode::BadMessage, &fault.to_string());
+        }
         let room = self.clients[key.0].identity.room;
         self.rooms[room].set_layout(key, layout);
         self.settle_room(now, room);
+    }
+
+    /// A publisher has one of its tracks carried in another way.
+    fn set_strategy(
+        &mut self,
+        now: Instant,
+        (socket, re): (SocketId, Option<u64>),
+        key: ClientKey,
+        track: &TrackId,
+        strategy: Strategy,
+    ) {
+        if let Err(fault) = strategy.check() {
+            return self.refuse(socket, re, ErrorCode::BadMessage, &fault.to_string());
+        }
+        let room = self.clients[key.0].identity.room;
+        if !self.rooms[room].set_strategy(key, track, strategy.clone()) {
+            let reason = format!("{track} is not a track that this session publishes");
+            return self.refuse(socket, re, ErrorCode::UnknownTrack, &reason);
+        }
+        let own = self.rooms[room].tracks(key).iter().find(|own| own.id == *track);
+        let pipeline = &mut self.clients[key.0].pipeline;
+        if let Some(section) = own.and_then(|own| pipeline.section_of(&own.mid)) {
+            let room = transport::Strategy { repair: Repairs::ALL, ..self.config.downlink.strategy() };
+            pipeline.set_section_strategy(section, room.stated(&strategy));
+        }
+        self.settle_room(now, room);
+    }
+
+    /// Carries what is in a slot as its viewer, its publisher and the room have it.
+    fn carry(&mut self, Route { subscriber, slot }: Route) {
+        let client = &mut self.clients[subscriber.0];
+        let stated = self.rooms[client.identity.room].strategy(subscriber, slot);
+        client.pipeline.set_strategy(slot, self.config.downlink.strategy().stated(&stated));
     }
 
     /// Takes a session up again on another WebSocket.
@@ -201,6 +251,7 @@ impl Worker {
         if let Some(pipeline) = self.clients[subscriber.0].pipeline.slot_mut(slot) {
             pipeline.bind(codecs.as_deref());
         }
+        self.carry(route);
         if let Some(routes) = binding.and_then(|binding| self.routes_mut(binding)) {
             routes.push(route);
             self.retarget(now, route);

@@ -5,6 +5,9 @@ use core::time::Duration;
 use proto::path_class::PathClass;
 use proto::units::Bitrate;
 
+use cc::PacketClass;
+
+use crate::transport::connection::queue::{Dropped, Step};
 use crate::transport::rtp_send::RepeatedAudio;
 
 /// Why a datagram or packet went no further.
@@ -118,6 +121,8 @@ pub struct Stats {
     pub fec_recovered: u64,
     /// Pictures that subscribers' paths did not carry, and that were given up before they were sent.
     pub given_up: u64,
+    /// Pictures dropped from subscribers' send queues because they would have waited for too long.
+    pub queue_dropped: Dropped,
     /// Bytes sent to subscribers to learn what their paths carry, retransmissions that nobody asked for included.
     pub padding_bytes: u64,
     /// Repair packets sent to subscribers before they asked.
@@ -221,6 +226,20 @@ impl Stats {
             kind: MetricKind::Counter,
             label: Some(("reason", reason.name())),
             value: self.drops(reason),
+        }));
+        metrics.extend(Step::ALL.map(|step| Metric {
+            name: "lianmai_queue_dropped_total",
+            help: "Pictures dropped from subscribers' send queues, by the step that it took to shorten them.",
+            kind: MetricKind::Counter,
+            label: Some(("step", step.name())),
+            value: self.queue_dropped.of_step(step),
+        }));
+        metrics.extend([("base", PacketClass::Base), ("video", PacketClass::Video)].map(|(name, class)| Metric {
+            name: "lianmai_queue_dropped_pictures_total",
+            help: "The same by class: those of the smallest layers, and all others.",
+            kind: MetricKind::Counter,
+            label: Some(("class", name)),
+            value: self.queue_dropped.of_class(class),
         }));
         metrics.extend(PathClass::ALL.map(|class| Metric {
             name: "lianmai_downlinks",

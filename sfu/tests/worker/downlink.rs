@@ -28,19 +28,23 @@ pub(crate) struct Script {
     lost: usize,
 }
 
-/// An estimator that says what a test wants, on every downlink of a worker.
+/// An estimator that says what a test wants, on every downlink of a worker; but it wants no filling on one that carries
+/// nothing else.
 #[derive(Clone)]
-pub(crate) struct Scripted(Arc<Mutex<Script>>);
+pub(crate) struct Scripted {
+    script: Arc<Mutex<Script>>,
+    carries_media: bool,
+}
 
 impl Scripted {
     pub(crate) fn new(rate: Bitrate) -> Self {
         let target = paced(rate);
         let script = Script { target, demand: Demand::Elastic, sent: Vec::new(), arrived: 0, lost: 0 };
-        Self(Arc::new(Mutex::new(script)))
+        Self { script: Arc::new(Mutex::new(script)), carries_media: false }
     }
 
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Script) -> T) -> T {
-        act(&mut self.0.lock().unwrap())
+        act(&mut self.script.lock().unwrap())
     }
 
     pub(crate) fn net(&self, seed: u64) -> Net {
@@ -53,6 +57,7 @@ impl Scripted {
 
 impl Estimator for Scripted {
     fn handle_sent(&mut self, _now: Instant, packet: &SentPacket) {
+        self.carries_media |= packet.class != PacketClass::Padding;
         self.with(|script| script.sent.push(*packet));
     }
 
@@ -75,7 +80,8 @@ impl Estimator for Scripted {
     }
 
     fn target(&self) -> Target {
-        self.with(|script| script.target)
+        let target = self.with(|script| script.target);
+        if self.carries_media { target } else { Target { padding: Bitrate::ZERO, ..target } }
     }
 
     fn state(&self) -> &'static str {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use proto::ids::{Mid, Rid};
 use proto::rtp::extension::{Extension, ExtensionMap};
 use proto::rtp::{ExtensionId, PayloadType, Ssrc};
-use proto::signal::{Kind, Layer, Publish, Source};
+use proto::signal::{Kind, Layer, Publish, Source, Strategy};
 
 use super::stamp::{RIDS, SIZES};
 
@@ -234,7 +234,7 @@ pub(crate) fn published(sections: &[Use]) -> Vec<Publish> {
             Use::Simulcast(_) => RIDS.into_iter().zip(SIZES).map(layer).collect(),
             Use::Send(_) | Use::Repaired(_) | Use::Slot(_) | Use::Nothing(_) => Vec::new(),
         };
-        Some(Publish { mid: Mid(index.to_string()), source: section.source()?, muted: false, layers })
+        Some(Publish { mid: Mid(index.to_string()), source: section.source()?, muted: false, layers, strategy: Strategy::default() })
     };
     sections.iter().enumerate().filter_map(publish).collect()
 }

@@ -12,7 +12,7 @@ use proto::rtp::{ExtensionId, PayloadType, Ssrc};
 use proto::seed::Seed;
 use proto::signal::{
     Applied, ClientMessage, CloseCode, Demand, ErrorCode, Join, Kind, Layout, Notice, Offer, Participant,
-    Request, ServerMessage, SlotBinding, Source, Tile, Track, VERSION,
+    Request, ServerMessage, SlotBinding, Source, Strategy, Tile, Track, VERSION,
 };
 use proto::time::{Instant, NtpTime, earliest};
 
@@ -180,14 +180,20 @@ impl Peer {
     }
 
     pub(crate) fn lay_out(&mut self, tiles: &[(TrackId, u32, u32)]) {
-        let visible = tiles.iter().filter(|(_, width, height)| width * height > 0);
-        self.tiles = Some(visible.map(|(track, ..)| track.clone()).collect());
-        let tile = |(track, width, height): &(TrackId, u32, u32)| Tile {
+        let plain = |(track, width, height): &(TrackId, u32, u32)| Tile {
             track: track.clone(),
             width: *width,
             height: *height,
+            strategy: Strategy::default(),
         };
-        self.request(ClientMessage::Layout(Layout { tiles: tiles.iter().map(tile).collect() }));
+        self.lay_out_tiles(tiles.iter().map(plain).collect());
+    }
+
+    /// The same with everything that a tile can say.
+    pub(crate) fn lay_out_tiles(&mut self, tiles: Vec<Tile>) {
+        let visible = tiles.iter().filter(|tile| tile.width * tile.height > 0);
+        self.tiles = Some(visible.map(|tile| tile.track.clone()).collect());
+        self.request(ClientMessage::Layout(Layout { tiles }));
     }
 
     pub(crate) fn request(&mut self, message: ClientMessage) {

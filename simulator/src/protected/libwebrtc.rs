@@ -167,7 +167,14 @@ impl Protection for Libwebrtc {
                 }
             }
             (PacketClass::Repair, _) => self.cost.add_repair(now, size),
-            (PacketClass::Video | PacketClass::Audio | PacketClass::Base | PacketClass::Padding, _) => {}
+            (
+                PacketClass::Control
+                | PacketClass::Video
+                | PacketClass::Audio
+                | PacketClass::Base
+                | PacketClass::Padding,
+                _,
+            ) => {}
         }
     }
 

@@ -370,7 +370,14 @@ impl Protection for Planned {
                 let mask = places.fold(0_u128, |mask, place| mask | 1 << place);
                 self.hold.handle_parity(now, packet.transport_seq, *first, mask);
             }
-            (PacketClass::Video | PacketClass::Audio | PacketClass::Base | PacketClass::Padding, ..) => {}
+            (
+                PacketClass::Control
+                | PacketClass::Video
+                | PacketClass::Audio
+                | PacketClass::Base
+                | PacketClass::Padding,
+                ..,
+            ) => {}
         }
     }
 

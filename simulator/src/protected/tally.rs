@@ -123,7 +123,7 @@ impl Tally {
                 self.again.insert(media.seq);
                 self.retransmitted += packet.size;
             }
-            (PacketClass::Audio | PacketClass::Base | PacketClass::Padding, _) => {}
+            (PacketClass::Control | PacketClass::Audio | PacketClass::Base | PacketClass::Padding, _) => {}
         }
     }
 

@@ -15,7 +15,7 @@ use proto::rtp::{ExtensionId, PayloadType, RtpHeader, SeqNo, Ssrc};
 use proto::seed::Seed;
 use proto::signal::{
     ClientMessage, Join, Layer, Layout, Notice, Offer, Publish, Request, ServerMessage, SlotBinding, Source,
-    Tile, VERSION,
+    Strategy, Tile, VERSION,
 };
 use proto::time::{Instant, NtpTime};
 use sfu::network::cipher::{SrtpCipher, SrtpKeys, SrtpProfile};
@@ -195,9 +195,9 @@ pub(super) fn sdp() -> Vec<Vec<u8>> {
 
 pub(super) fn signal() -> Vec<Vec<u8>> {
     let layers = vec![Layer { rid: "h".into(), width: 1280, height: 720 }];
-    let tracks = vec![Publish { mid: "0".into(), source: Source::Camera, muted: false, layers }];
+    let tracks = vec![Publish { mid: "0".into(), source: Source::Camera, muted: false, layers, strategy: Strategy::default() }];
     let offer = Offer { sdp: OFFERS[1].to_owned(), tracks };
-    let tile = Tile { track: "TR_abc".into(), width: 640, height: 360 };
+    let tile = Tile { track: "TR_abc".into(), width: 640, height: 360, strategy: Strategy::default() };
     let requests = [
         ClientMessage::Join(Join { protocol: VERSION, client: "fuzz/1".into(), offer: offer.clone() }),
         ClientMessage::Offer(offer),
@@ -359,7 +359,7 @@ pub(super) fn join_text() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
     TEXT.get_or_init(|| {
         let publish =
-            |mid: &str, source| Publish { mid: mid.into(), source, muted: false, layers: Vec::new() };
+            |mid: &str, source| Publish { mid: mid.into(), source, muted: false, layers: Vec::new(), strategy: Strategy::default() };
         let tracks = vec![publish("0", Source::Microphone), publish("1", Source::Camera)];
         let offer = Offer { sdp: OFFERS[0].replace("a=sendrecv", "a=sendonly"), tracks };
         let join = Join { protocol: VERSION, client: "fuzz/1".into(), offer };

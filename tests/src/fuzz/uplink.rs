@@ -10,6 +10,7 @@ use proto::rtp::extension::{Extension, ExtensionMap};
 use proto::rtp::{ExtensionId, MutableExtension, PayloadType, RtpHeader, SeqNo, Ssrc, rtx};
 use proto::sdp::{Fmtp, SectionCodec};
 use proto::time::{Instant, NtpTime};
+use sfu::transport::strategy::Strategy;
 use sfu::transport::connection::{ConnectionPipeline, ReceiveSection};
 
 const VP8: PayloadType = PayloadType(96);
@@ -92,7 +93,7 @@ fn pipeline() -> ConnectionPipeline {
         transport_cc: true,
     };
     let (codecs, flexfec) = ([codec].into(), Some(FLEXFEC));
-    let section = ReceiveSection { mid: "0".into(), codecs, flexfec, ssrcs: Vec::new(), rids: Vec::new() };
+    let section = ReceiveSection { mid: "0".into(), codecs, flexfec, ssrcs: Vec::new(), rids: Vec::new(), strategy: Strategy::default() };
     let mut extensions = ExtensionMap::default();
     extensions.set(Extension::Mid, MID);
     extensions.set(Extension::TransportSequence, STAMP);

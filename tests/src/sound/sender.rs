@@ -18,6 +18,7 @@ use sfu::transport::downlink::IP_UDP_HEADERS;
 use sfu::transport::packet::{SourceHeader, SourcePacket, StreamId};
 use sfu::transport::rtp_send::{Admitted, Plaintext, RtpSendPipeline, Written};
 use sfu::transport::selector::First;
+use sfu::transport::strategy::{Repairs, Strategy};
 
 use super::Policy;
 use super::play::ROUND_TRIP;
@@ -62,7 +63,8 @@ impl Sender {
         extensions.set(Extension::TransportSequence, ExtensionId(3));
         let mut chance = seed.fork("sender").generator();
         let mut pipeline = RtpSendPipeline::new(negotiated.to_vec(), extensions, &mut chance);
-        pipeline.repeat_sound((policy == Policy::Red).then_some(Scene::Pk));
+        let repair = Repairs { redundant_audio: policy == Policy::Red, ..Repairs::ALL };
+        pipeline.set_strategy(Strategy { repair, ..Strategy::of(Scene::Pk) });
         pipeline.bind(Some(&negotiated[..1]));
         pipeline.set_target(Some(STREAM), First::Any);
         Self { encoder, pipeline, policy, losses: LossModel::default() }

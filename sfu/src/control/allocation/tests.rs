@@ -21,7 +21,7 @@ fn pictures(views: &[u64], held: &str) -> Vec<Picture> {
 }
 
 fn situation(rate: u64, pictures: &[Picture]) -> Situation<'_> {
-    Situation { rate: kbps(rate), queue: Duration::ZERO, fixed: kbps(40), pictures }
+    Situation { rate: kbps(rate), queue: Duration::ZERO, is_strained: false, fixed: kbps(40), pictures }
 }
 
 fn names(decision: &Decision) -> String {
@@ -64,10 +64,10 @@ fn what_is_held_stays_for_a_moments_weakness_and_no_longer() {
         let decision = allocator.allocate(at(1_000 + after), &situation(rate, &pictures));
         assert_eq!(names(&decision), chosen, "{claim}");
     }
-    let queue = Duration::from_millis(260);
-    let waiting = Situation { queue, ..situation(1_600, &pictures) };
+    let is_strained = true;
+    let waiting = Situation { is_strained, ..situation(1_600, &pictures) };
     assert_eq!(names(&Allocator::default().allocate(at(1_000), &waiting)), "m", "what waits takes patience");
-    let waiting = Situation { queue, ..situation(1_800, &pictures) };
+    let waiting = Situation { is_strained, ..situation(1_800, &pictures) };
     assert_eq!(names(&Allocator::default().allocate(at(1_000), &waiting)), "h", "a key frame may wait");
 }
 

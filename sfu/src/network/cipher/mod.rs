@@ -6,10 +6,14 @@
 //! `srtp` guards the sequence of packets, by `replay` and `sources`; `transform` seals and opens one, in `gcm` or in
 //! `counter_mode`; the latter's `tags` are computed many at once.
 
+#[cfg(target_arch = "x86_64")]
+mod batch;
 mod counter_mode;
 mod gcm;
 mod hmac;
 mod keys;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 mod replay;
 mod single;
 mod sources;

@@ -2,27 +2,30 @@
 //! tells of arrivals, else in a queue that is emptied with every batch, and are written when they leave.
 //!
 //! In: what slots admitted. Out: `poll_rtp`, plaintext packets in a buffer of the caller's, who encrypts each and says so
-//! by `handle_sent`. Limit: pictures wait [`WAIT_MAX`] at most, else their slot gives them up until its next key frame.
+//! by `handle_sent`. Limit: that of the send queue (see [`super::queue`]).
 
-use core::cmp::Reverse;
 use core::time::Duration;
 use std::collections::VecDeque;
 
 use cc::PacketClass;
 use cc::history::Departure;
 use cc::pacer::Paced;
+use cc::pacer::lanes::Lane;
 use cc::packet::ProbeId;
 use fec::loss_model::{Blame, Fate, Judged, LossModel, PacketFate};
 use fec::plan::budget::{Budget, Carries, Claim};
 use proto::rtp::SeqNo;
+use proto::scene::Priority;
 use proto::time::{Instant, NtpTime};
 use proto::units::DataSize;
 
+use super::queue::{Queue, Room, Step, waiting};
 use super::{ConnectionPipeline, RtpSendPipeline};
-use crate::transport::downlink::{Downlink, PACKET_OVERHEAD, WAIT_MAX};
+use crate::transport::downlink::{Downlink, PACKET_OVERHEAD};
 use crate::transport::packet::{SourcePacket, StreamId};
 use crate::transport::rtp_send::{Admitted, Covered, PADDING_MAX, Pending, Plaintext, Written};
 use crate::transport::stats::LossCounts;
+use crate::transport::strategy::Strategy;
 
 /// Packets that were sent last and may serve as padding: half a second of a small layer.
 const RECENT_MAX: usize = 32;
@@ -33,9 +36,6 @@ const PADDING_LEAST: u64 = 200;
 /// Packets for a subscriber that tells nothing of arrivals in one batch; more are not let in.
 const UNPACED_MAX: usize = 1_024;
 
-/// When more waits than this, what waits is given up, and not only what comes: the rate has collapsed.
-const COLLAPSED: Duration = Duration::from_millis(600);
-
 /// How much a packet's fate counts when the next one's is told: of 200, a second at 2 Mbit/s, two thirds count.
 const LATELY: f64 = 1.0 - 1.0 / 200.0;
 
@@ -45,8 +45,8 @@ const REPORT_MAX: Duration = Duration::from_millis(250);
 /// What waits in the pacer.
 #[derive(Debug)]
 pub struct Queued {
-    slot: usize,
-    pending: Pending,
+    pub(super) slot: usize,
+    pub(super) pending: Pending,
 }
 
 /// A packet that was sent not long ago.
@@ -92,7 +92,7 @@ pub(super) struct Outgoing {
     /// What repair that nobody asked for may take.
     budget: Option<Budget>,
     padding: Option<Padding>,
-    dropped: u64,
+    pub(super) queue: Queue,
 }
 
 /// What became of the packets of a second or so, the newest counting most, and how often that is told.
@@ -187,19 +187,48 @@ impl ConnectionPipeline {
         self.slots.iter().any(RtpSendPipeline::is_numbered)
     }
 
+    /// Carries a slot in this way from now on, what waits of it too.
+    pub fn set_strategy(&mut self, slot: usize, strategy: Strategy) {
+        let Some(send) = self.slots.get_mut(slot) else { return };
+        let moves = send.strategy().priority != strategy.priority;
+        send.set_strategy(strategy);
+        if let Some(downlink) = self.downlink.as_mut().filter(|downlink| moves && !downlink.is_empty()) {
+            downlink.prioritize(|queued| (queued.slot == slot).then_some(strategy.priority));
+        }
+    }
+
     /// Offers a packet of `stream` to a slot; what it admits waits in the pacer.
     pub fn offer(&mut self, now: Instant, slot: usize, stream: StreamId, packet: &SourcePacket) -> Offered {
-        let Some(send) = self.slots.get_mut(slot) else { return Offered::Refused };
-        let queue_time = self.downlink.as_ref().map_or(Duration::ZERO, Downlink::queue_time);
-        let waits = !packet.is_sound() && queue_time > send.wait_max();
-        if waits && send.begins_picture(stream, packet) {
-            let shown = send.current() == Some(stream);
-            if shown {
-                send.restart();
+        let Some(send) = self.slots.get(slot) else { return Offered::Refused };
+        let Some(downlink) = &self.downlink else { return self.admit(now, slot, stream, packet) };
+        let is_first = !packet.is_sound() && send.begins_picture(stream, packet);
+        let shown = send.current() == Some(stream);
+        let may_wait = is_first && (shown || packet.is_key_frame()) && !(downlink.is_empty() && send.is_whole());
+        let room = if send.is_left_out(stream, packet) {
+            Room::LeaveOut
+        } else if may_wait {
+            self.make_room(now, slot, stream, packet)
+        } else {
+            Room::Enough
+        };
+        match room {
+            Room::Enough => {}
+            Room::LeaveOut => {
+                let left_out = self.slots[slot].leave_out(stream, packet);
+                self.enqueue(now, slot, left_out);
+                return Offered::Queued;
             }
-            let wanted = shown || send.awaited() == Some(stream);
-            return if wanted { Offered::GivenUp } else { Offered::Refused };
+            Room::None => {
+                let wanted = shown || self.slots[slot].awaited() == Some(stream);
+                return if wanted { Offered::GivenUp } else { Offered::Refused };
+            }
         }
+        self.admit(now, slot, stream, packet)
+    }
+
+    /// Lets a packet into the pacer for which there is room, if its slot wants it.
+    fn admit(&mut self, now: Instant, slot: usize, stream: StreamId, packet: &SourcePacket) -> Offered {
+        let Some(send) = self.slots.get_mut(slot) else { return Offered::Refused };
         match send.admit(now, stream, packet) {
             Admitted::Yes(mut pending) => {
                 if let Some(downlink) = &mut self.downlink
@@ -207,7 +236,14 @@ impl ConnectionPipeline {
                     && pending.class() == PacketClass::Base
                 {
                     // What waits of a larger layer would leave behind the smallest one's, and is no use then.
+                    let class = PacketClass::Video;
+                    let larger = waiting(downlink, slot).len() as u64;
+                    self.outgoing.queue.note_dropped(Step::Tier, class, larger);
                     downlink.retain(|_, queued| queued.slot != slot || !queued.pending.is_picture());
+                }
+                if send.is_key_frame(packet) {
+                    let size = pending.payload_len() as u64 + PACKET_OVERHEAD;
+                    self.outgoing.queue.note_key_frame(now, DataSize::bytes(size));
                 }
                 let repeated = pending.predecessors();
                 if repeated > DataSize::ZERO && !self.admit_repair(now, repeated, Claim::Audio) {
@@ -324,41 +360,6 @@ impl ConnectionPipeline {
         self.losses.handle_fates(self.outgoing.fates.drain(..));
     }
 
-    /// Gives up pictures that wait in vain because the rate has collapsed, the largest slots' first; whether there were any.
-    /// Their slots begin anew with a key frame.
-    pub fn relieve(&mut self) -> bool {
-        let Some(downlink) = &mut self.downlink else { return false };
-        let slots = &mut self.slots;
-        let mut given_up = false;
-        if downlink.dropped() > self.outgoing.dropped {
-            self.outgoing.dropped = downlink.dropped();
-            // Whose they were is not known, and their numbers tell nobody that something is missing.
-            slots.iter_mut().for_each(RtpSendPipeline::restart);
-            given_up = true;
-        }
-        if downlink.queue_time() <= COLLAPSED {
-            return given_up;
-        }
-        let mut waiting = vec![DataSize::ZERO; slots.len()];
-        downlink.retain(|size, queued| {
-            if queued.pending.is_picture() {
-                waiting[queued.slot] += size;
-            }
-            true
-        });
-        let mut order: Vec<usize> = (0..slots.len()).filter(|slot| waiting[*slot] > DataSize::ZERO).collect();
-        order.sort_by_key(|slot| (slots[*slot].awaited().is_none(), Reverse(waiting[*slot])));
-        for doomed in order {
-            if downlink.queue_time() <= WAIT_MAX {
-                break;
-            }
-            downlink.retain(|_, queued| queued.slot != doomed || !queued.pending.is_picture());
-            slots[doomed].restart();
-            given_up = true;
-        }
-        given_up
-    }
-
     /// Forgets what waits: there is nobody to send it to. Slots that lose something begin anew.
     pub fn drop_waiting(&mut self, now: Instant) {
         self.outgoing.padding = None;
@@ -366,7 +367,7 @@ impl ConnectionPipeline {
             self.outgoing.unpaced.clear();
             self.slots.iter_mut().for_each(RtpSendPipeline::restart);
         }
-        if let Some(downlink) = self.downlink.as_mut().filter(|downlink| !downlink.queue_time().is_zero()) {
+        if let Some(downlink) = self.downlink.as_mut().filter(|downlink| !downlink.is_empty()) {
             downlink.clear(now);
             self.slots.iter_mut().for_each(RtpSendPipeline::restart);
         }
@@ -380,11 +381,12 @@ impl ConnectionPipeline {
             }
             return is_room;
         };
-        let class = pending.class();
+        let priority = self.slots.get(slot).map_or_else(Priority::default, |slot| slot.strategy().priority);
+        let lane = Lane { class: pending.class(), priority };
         let length = pending.payload_len() as u64;
         // What has no content only tells the rewriter of a number that is not used.
         let size = if length == 0 { 0 } else { length + PACKET_OVERHEAD };
-        downlink.enqueue(now, class, DataSize::bytes(size), Queued { slot, pending }).is_ok()
+        downlink.enqueue(now, lane, DataSize::bytes(size), Queued { slot, pending }).is_ok()
     }
 
     /// Writes what waited; tells which stream its slot was switched to, if it was, and whether it has a number.
@@ -396,6 +398,7 @@ impl ConnectionPipeline {
         out: &mut Plaintext,
     ) -> Option<(Option<(usize, StreamId)>, bool)> {
         let send = self.slots.get_mut(slot)?;
+        send.note_leaving(&pending);
         let number = self.downlink.as_ref().map(Downlink::next_number).filter(|_| send.is_numbered());
         let (seq, switched) = match send.write(now, wall, &pending, number, out) {
             Written::Media(seq) => (Some(seq), None),

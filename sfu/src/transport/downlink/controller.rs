@@ -11,6 +11,8 @@ use proto::seed::Seed;
 use proto::time::Instant;
 use proto::units::Bitrate;
 
+use crate::transport::strategy::{Repairs, Strategy};
+
 /// What the downlinks of a worker are made for.
 #[derive(Debug, Clone)]
 pub struct DownlinkSettings {
@@ -22,6 +24,14 @@ pub struct DownlinkSettings {
     pub estimator: EstimatorChoice,
     /// Whether losses are repaired before anybody asks, where a subscriber takes that.
     pub forward_repair: bool,
+}
+
+impl DownlinkSettings {
+    /// How streams are carried of which nobody says anything.
+    pub fn strategy(&self) -> Strategy {
+        let repair = if self.forward_repair { Repairs::ALL } else { Repairs::ON_REQUEST };
+        Strategy { repair, ..Strategy::of(self.scene) }
+    }
 }
 
 impl Default for DownlinkSettings {

@@ -1,6 +1,7 @@
 //! Packets on their way to a subscriber, before they are written and after.
 
 use cc::PacketClass;
+use proto::codec::Codec;
 use proto::rtp::{PayloadType, SeqNo};
 use proto::units::DataSize;
 
@@ -46,6 +47,8 @@ pub(super) enum What {
         packet: SourcePacket,
         predecessors: Predecessors,
     },
+    /// A packet of `stream` that was left out: only its number is skipped.
+    LeftOut { stream: StreamId, seq: u64, codec: Codec },
     /// A packet that was sent before, as a retransmission of this payload type.
     Again { traced: Traced, payload_type: PayloadType, packet: SourcePacket },
     /// Repair of packets that may have been lost.
@@ -62,6 +65,7 @@ impl Pending {
     pub fn payload_len(&self) -> usize {
         match &self.what {
             What::Media { packet, predecessors, .. } => packet.payload().len() + predecessors.size,
+            What::LeftOut { .. } => 0,
             What::Again { packet, .. } => packet.payload().len(),
             What::Parity(parity) => parity.payload.len(),
         }
@@ -71,7 +75,7 @@ impl Pending {
     pub fn predecessors(&self) -> DataSize {
         match &self.what {
             What::Media { predecessors, .. } => DataSize::bytes(predecessors.size as u64),
-            What::Again { .. } | What::Parity(_) => DataSize::ZERO,
+            What::LeftOut { .. } | What::Again { .. } | What::Parity(_) => DataSize::ZERO,
         }
     }
 
@@ -101,7 +105,27 @@ impl Pending {
     pub fn into_packet(self) -> Option<SourcePacket> {
         match self.what {
             What::Media { packet, .. } | What::Again { packet, .. } => Some(packet),
-            What::Parity(_) => None,
+            What::LeftOut { .. } | What::Parity(_) => None,
+        }
+    }
+
+    /// The picture that it is a part of, if it is sent for the first time: its stream and the source's timestamp.
+    pub fn picture(&self) -> Option<(StreamId, u32)> {
+        self.media().map(|(stream, packet)| (stream, packet.timestamp))
+    }
+
+    /// The packet of a picture that it sends for the first time, and its stream.
+    pub fn media(&self) -> Option<(StreamId, &SourcePacket)> {
+        match &self.what {
+            What::Media { stream, packet, .. } if self.is_picture() => Some((*stream, packet)),
+            What::Media { .. } | What::LeftOut { .. } | What::Again { .. } | What::Parity(_) => None,
+        }
+    }
+
+    /// Is not sent after all: nothing leans on its picture.
+    pub fn leave_out(&mut self) {
+        if let What::Media { stream, packet, .. } = &self.what {
+            self.what = What::LeftOut { stream: *stream, seq: packet.seq, codec: packet.codec };
         }
     }
 }

@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use fec::loss_model::{LossEstimate, LossModel};
 use fec::plan::red::red_depth;
-use fec::plan::{Goal, Kind, Receiver};
+use fec::plan::{Kind, Receiver};
 use fec::scheme::red::RedEncoder;
 use proto::codec::{Codec, opus};
 use proto::rtp::PayloadType;
@@ -25,6 +25,7 @@ use super::RtpSendPipeline;
 use super::plaintext::Plaintext;
 use crate::transport::packet::SourcePacket;
 use crate::transport::rewriter::Place;
+use crate::transport::strategy::Strategy;
 
 /// Where people sing together a predecessor that comes two packets later is too late.
 const DEPTH_MAX_CHORUS: usize = 1;
@@ -87,7 +88,7 @@ pub(super) struct Carrying {
 pub struct RedundantAudio {
     payload_type: PayloadType,
     inside: PayloadType,
-    scene: Scene,
+    strategy: Strategy,
     encoder: RedEncoder,
     depth: usize,
     /// When the depth was raised or confirmed last.
@@ -101,12 +102,12 @@ pub struct RedundantAudio {
 
 impl RedundantAudio {
     /// For a subscriber that negotiated these codecs; `None` if it does not take RED.
-    pub fn new(negotiated: &[SectionCodec], scene: Scene) -> Option<Self> {
+    pub fn new(negotiated: &[SectionCodec], strategy: Strategy) -> Option<Self> {
         let (payload_type, inside) = types(negotiated)?;
         Some(Self {
             payload_type,
             inside,
-            scene,
+            strategy,
             encoder: RedEncoder::new(inside),
             depth: 0,
             needed_at: Instant::ZERO,
@@ -211,9 +212,9 @@ impl RedundantAudio {
     }
 
     fn depth_for(&self, losses: &LossEstimate) -> usize {
-        let failure = Goal::new(self.scene, Kind::Audio).failure;
+        let failure = self.strategy.goal(Kind::Audio).failure;
         let depth = usize::from(red_depth(losses, self.interval, failure, Receiver::FlexFec));
-        match self.scene {
+        match self.strategy.scene {
             Scene::Chorus => depth.min(DEPTH_MAX_CHORUS),
             Scene::Game | Scene::Pk | Scene::Chat | Scene::Watch => depth,
         }
@@ -221,12 +222,16 @@ impl RedundantAudio {
 }
 
 impl RtpSendPipeline {
-    /// Predecessors packets of sound if the subscriber takes that, as the scene bears; `None` ends it.
-    pub fn repeat_sound(&mut self, scene: Option<Scene>) {
-        let scene = scene.filter(|_| self.is_numbered()); // else nobody tells of losses
-        let kept = self.redundant_audio.take().filter(|own| own.fits(&self.negotiated));
-        let made = || Some(Box::new(RedundantAudio::new(&self.negotiated, scene?)?));
-        self.redundant_audio = kept.filter(|_| scene.is_some()).or_else(made);
+    /// Predecessors packets of sound if the subscriber takes that and the slot's strategy allows it.
+    pub(super) fn repeat_sound(&mut self) {
+        let strategy = self.strategy;
+        let is_wanted = strategy.repair.redundant_audio && self.is_numbered(); // else nobody tells of losses
+        let kept = self.redundant_audio.take().filter(|own| is_wanted && own.fits(&self.negotiated));
+        let make = || RedundantAudio::new(&self.negotiated, strategy).map(Box::new);
+        self.redundant_audio = kept.or_else(|| make().filter(|_| is_wanted));
+        if let Some(own) = &mut self.redundant_audio {
+            own.strategy = strategy;
+        }
     }
 
     /// What predecessors packets of sound, if the subscriber takes that.
@@ -316,7 +321,7 @@ mod tests {
 
     fn leg(scene: Scene) -> RedundantAudio {
         let negotiated = [codec(OPUS, Codec::Opus, ""), codec(RED, Codec::Red, "111/111")];
-        RedundantAudio::new(&negotiated, scene).unwrap()
+        RedundantAudio::new(&negotiated, Strategy::of(scene)).unwrap()
     }
 
     /// Feedback after so much time: independent losses of this share.
@@ -455,9 +460,9 @@ mod tests {
     fn only_who_negotiated_red_around_this_opus_gets_it() {
         let opus = codec(OPUS, Codec::Opus, "");
         let red = |fmtp: &str| codec(RED, Codec::Red, fmtp);
-        assert!(RedundantAudio::new(std::slice::from_ref(&opus), Scene::Pk).is_none());
-        assert!(RedundantAudio::new(&[opus.clone(), red("111/0")], Scene::Pk).is_none());
-        let mut own = RedundantAudio::new(&[opus.clone(), red("96/96")], Scene::Pk).unwrap();
+        assert!(RedundantAudio::new(std::slice::from_ref(&opus), Strategy::default()).is_none());
+        assert!(RedundantAudio::new(&[opus.clone(), red("111/0")], Strategy::default()).is_none());
+        let mut own = RedundantAudio::new(&[opus.clone(), red("96/96")], Strategy::default()).unwrap();
         assert!(own.fits(&[red("96/96")]) && !own.fits(&[red("111/111")]) && !own.fits(&[opus]));
         feed(&mut own, 0, 0.1);
         assert_eq!((send(&mut own, 0, None).0, send(&mut own, 1, None).0), (None, None));

@@ -18,11 +18,11 @@ use fec::plan::offline::OfflineMasks;
 use fec::plan::{BlockPlan, Goal, Kind, MEDIA_MAX, Outlook, Planner, Receiver, Request, Timing, Usual};
 use fec::scheme::masks::Loss;
 use proto::rtp::{ExtensionId, PayloadType, RtpView, SeqNo, SeqUnwrapper, Ssrc};
-use proto::scene::Scene;
 use proto::seed::Chance;
 use proto::time::Instant;
 
 use super::super::packet::SourcePacket;
+use super::super::strategy::{Repairs, Strategy};
 use super::forward_repair::{Covered, ForwardRepair, Order, Parity};
 use super::patience::Patience;
 use super::plaintext::Plaintext;
@@ -112,7 +112,9 @@ struct Epoch {
 /// See the module's description.
 #[derive(Debug)]
 pub struct Repair {
-    scene: Scene,
+    /// What is asked of it.
+    goal: Goal,
+    allowed: Repairs,
     planner: Planner,
     forward: Option<Box<ForwardRepair>>,
     hold: HoldOff,
@@ -137,16 +139,18 @@ pub struct Repair {
 }
 
 impl Repair {
-    /// Repair of a slot in such a scene, by retransmission alone.
-    pub(super) fn new(scene: Scene) -> Self {
+    /// Repair of a slot that is carried in this way, by retransmission alone.
+    pub(super) fn new(strategy: &Strategy) -> Self {
         let path = PathFacts {
             rtt: Duration::from_millis(100),
             one_way: Duration::from_millis(50),
             report: Duration::from_millis(100),
             lost: 0.0,
         };
+        let goal = goal(strategy);
         Self {
-            scene,
+            goal,
+            allowed: strategy.repair,
             planner: Planner::new(Receiver::Retransmit),
             forward: None,
             hold: HoldOff::new(path),
@@ -154,7 +158,7 @@ impl Repair {
             losses: Loss::Independent,
             may_protect: false,
             round_trip: path.rtt,
-            outlook: Outlook::idle(&goal(scene)),
+            outlook: Outlook::idle(&goal),
             patience: Patience::default(),
             frame: Frame::default(),
             pacing: Duration::ZERO,
@@ -168,9 +172,20 @@ impl Repair {
         }
     }
 
-    /// The scene is another from now on.
-    pub(super) fn set_scene(&mut self, scene: Scene) {
-        self.scene = scene;
+    /// The slot is carried in another way from now on. What is planned for pictures that have left stays.
+    pub(super) fn set_strategy(&mut self, strategy: &Strategy) {
+        let goal = goal(strategy);
+        self.allowed = strategy.repair;
+        if goal != self.goal {
+            self.goal = goal;
+            // Until the next report, which plans anew.
+            self.outlook.deadline = goal.deadline;
+        }
+    }
+
+    /// By when pictures are to be whole, as it is planned now.
+    pub fn deadline(&self) -> Duration {
+        self.outlook.deadline
     }
 
     /// Whether it wants to know the packets that leave, whole.
@@ -228,7 +243,7 @@ impl Repair {
             interval: self.interval,
             redundancy_max: REDUNDANCY_MAX,
         };
-        self.outlook = self.planner.outlook(&goal(self.scene), &usual);
+        self.outlook = self.planner.outlook(&self.goal, &usual);
         self.patience.set(now, self.outlook.wait);
         self.end_epoch(now, lost);
         if self.planner.is_idle() {
@@ -291,6 +306,9 @@ impl Repair {
 
     /// The receiver asks for packets; see [`Self::poll_answer`].
     pub fn handle_nack(&mut self, now: Instant, lost: &[SeqNo]) {
+        if !self.allowed.retransmission {
+            return;
+        }
         let asked: Vec<u64> = lost.iter().map(|seq| self.numbers.peek(*seq)).collect();
         let mut at_once = Vec::with_capacity(asked.len());
         // A player waits longer for what it has asked for than the scene would like.
@@ -317,7 +335,7 @@ impl Repair {
 
     /// What repair is planned to cost on average, as a share of the media.
     pub fn redundancy(&self) -> f64 {
-        if self.may_protect { self.outlook.redundancy } else { 0.0 }
+        if self.may_protect && self.allowed.forward { self.outlook.redundancy } else { 0.0 }
     }
 
     /// How long a player should wait for repair.
@@ -337,7 +355,7 @@ impl Repair {
         let frame = self.frame.number;
         self.frame.number += 1;
         self.note_usual(now, packets);
-        let goal = Goal { deadline: self.outlook.deadline, ..goal(self.scene) };
+        let goal = Goal { deadline: self.outlook.deadline, ..self.goal };
         let blocks = packets.div_ceil(MEDIA_MAX);
         let plan = self.planner.plan_block(packets.div_ceil(blocks), &goal, self.interval);
         if self.blocks.len() == BLOCKS_MAX {
@@ -353,7 +371,8 @@ impl Repair {
             losses: self.losses,
             timestamp,
         };
-        if let Some(forward) = self.forward.as_mut().filter(|_| self.may_protect) {
+        let may_protect = self.may_protect && self.allowed.forward;
+        if let Some(forward) = self.forward.as_mut().filter(|_| may_protect) {
             forward.protect(&order, &mut self.numbers);
         }
     }
@@ -428,6 +447,6 @@ impl Repair {
 }
 
 /// What is asked of repair for pictures.
-fn goal(scene: Scene) -> Goal {
-    Goal::new(scene, Kind::Other).with_dependents(DEPENDENTS)
+fn goal(strategy: &Strategy) -> Goal {
+    strategy.goal(Kind::Other).with_dependents(DEPENDENTS)
 }

@@ -40,6 +40,10 @@ impl RtpSendPipeline {
                 }
                 written
             }
+            What::LeftOut { stream, seq, codec } => {
+                self.rewriter.leave_out(*stream, *seq, *codec);
+                Written::Nothing
+            }
             What::Again { traced, payload_type, packet } => {
                 self.write_retransmission(*payload_type, traced, packet, transport, out);
                 if pending.class == PacketClass::Repair {

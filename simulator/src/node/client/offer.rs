@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use proto::ids::{Mid, Rid};
 use proto::rtp::extension::{Extension, ExtensionMap};
 use proto::rtp::{ExtensionId, PayloadType, Ssrc};
-use proto::signal::{Kind, Layer, Publish, Source};
+use proto::signal::{Kind, Layer, Publish, Source, Strategy};
 
 use super::ice::Credentials;
 use super::plan::{ClientPlan, Encoding, LayerPlan};
@@ -198,7 +198,7 @@ pub fn published(sections: &[Section]) -> Vec<Publish> {
             Section::Camera(layers) => (Source::Camera, layers.iter().map(layer).collect()),
             Section::Slot(_) => return None,
         };
-        Some(Publish { mid: Mid(index.to_string()), source, muted: false, layers })
+        Some(Publish { mid: Mid(index.to_string()), source, muted: false, layers, strategy: Strategy::default() })
     };
     sections.iter().enumerate().filter_map(publish).collect()
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use proto::ids::{Mid, ParticipantId};
 use proto::signal::{
     Applied, ClientMessage, Demand, Join, Kind, Layout, Notice, Offer, Participant, Request, ServerMessage,
-    SlotBinding, Tile, VERSION,
+    SlotBinding, Strategy, Tile, VERSION,
 };
 use proto::time::Instant;
 
@@ -183,7 +183,7 @@ impl RoomState {
         tiles
             .flat_map(|(other, (width, height))| {
                 let pictures = other.tracks.iter().filter(|track| track.kind == Kind::Video);
-                pictures.map(move |track| Tile { track: track.id.clone(), width, height })
+                pictures.map(move |track| Tile { track: track.id.clone(), width, height, strategy: Strategy::default() })
             })
             .collect()
     }
