@@ -38,6 +38,13 @@ const SILENCE: Duration = Duration::from_millis(600);
 /// Phases in which the path is asked for more, as estimators name them.
 const ASKING: [&str; 2] = ["climb", "probe"];
 
+/// What may leave at once, by the time that the path takes for it: libwebrtc's pacer wakes as often (`kMinSleepTime` is
+/// 1 ms, its process interval 5 ms). At 2.5 Mbit/s it is one packet, of a nine-grid's 20 Mbit/s it is ten.
+const BURST: Duration = Duration::from_millis(5);
+
+/// The same towards a queue that is soon full: the grain of timers, which would let as much go at once anyway.
+const BURST_SHALLOW: Duration = Duration::from_millis(1);
+
 /// Next to nothing, but not nothing: it allows a probe that finds no pictures to start with padding.
 const PROBING: Bitrate = Bitrate::bps(1);
 
@@ -320,7 +327,16 @@ impl<P> Downlink<P> {
             self.target = target;
             // A subscriber without pictures, because the rate is low, must learn of more: its probes may start alone.
             let least = if self.probe_waits { PROBING } else { Bitrate::ZERO };
-            self.pacer.set_target(now, Target { padding: target.padding.max(least), ..target });
+            let (padding, burst) = (target.padding.max(least), target.burst.max(self.burst()));
+            self.pacer.set_target(now, Target { padding, burst, ..target });
+        }
+    }
+
+    /// How much may leave at once: runs of packets cost the server a fraction, and a path's queue as much time.
+    fn burst(&self) -> Duration {
+        match self.estimator.path_class() {
+            PathClass::Shallow | PathClass::Policed => BURST_SHALLOW,
+            _ => BURST,
         }
     }
 }
