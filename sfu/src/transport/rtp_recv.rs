@@ -6,11 +6,12 @@
 
 mod forward_repair;
 mod redundant_audio;
+mod stats;
 
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use fec::nack::{NackGenerator, NackStats};
+use fec::nack::NackGenerator;
 use fec::repair_time::RepairTime;
 use fec::retransmit::PacketCache;
 use fec::scheme::flexfec::Refusal;
@@ -20,11 +21,11 @@ use proto::rtp::extension::{Extension, ExtensionMap};
 use proto::rtp::{RtpView, SeqNo, SeqUnwrapper, Ssrc, rtx};
 use proto::sdp::SectionCodec;
 use proto::time::{Instant, NtpTime, earliest};
-use proto::units::{Bitrate, DataSize};
+use proto::units::DataSize;
 
 use super::clock::RtpClock;
 use super::downlink::PACKET_OVERHEAD;
-use super::keyframes::{KeyFrameRequester, KeyFrameStats};
+use super::keyframes::KeyFrameRequester;
 use super::meter::RateMeter;
 use super::packet::{PacketPool, SourceHeader, SourcePacket, StreamId};
 use super::reception::Reception;
@@ -361,11 +362,6 @@ impl RtpRecvPipeline {
         earliest(nack, self.key_frames.as_ref().and_then(KeyFrameRequester::poll_timeout))
     }
 
-    /// What a copy of the stream takes with all headers, as it came of late; `None` before it is measured.
-    pub fn rate(&self, now: Instant) -> Option<Bitrate> {
-        self.meter.rate(now)
-    }
-
     /// The reception report on this stream (RFC 3550 §6.4.1).
     pub fn report(&mut self, now: Instant) -> Option<proto::rtcp::ReportBlock> {
         self.reception.report(now)
@@ -433,11 +429,6 @@ impl RtpRecvPipeline {
         self.clock
     }
 
-    /// Width and height of its pictures, as its last key frame said.
-    pub fn size(&self) -> Option<(u32, u32)> {
-        self.size
-    }
-
     /// The packet of an arrival whose header is the original's.
     fn source_packet(&mut self, now: Instant, arrival: &Arrival<'_>) -> Result<SourcePacket, RecvDrop> {
         let view = &arrival.view;
@@ -465,31 +456,6 @@ impl RtpRecvPipeline {
             orientation: one_byte(Extension::VideoOrientation),
             repair_time: self.playout_floor(now),
         }
-    }
-
-    /// What it is coded with; `None` if that is not known here.
-    pub fn codec(&self) -> Option<Codec> {
-        self.codec
-    }
-
-    /// What it has brought so far.
-    pub fn counts(&self) -> StreamCounts {
-        self.counts
-    }
-
-    /// What was asked for again and what came of it; `None` where nothing can be asked for.
-    pub fn nack_stats(&self) -> Option<NackStats> {
-        self.nack.as_ref().map(NackGenerator::stats)
-    }
-
-    /// What was asked for of key frames; `None` where none can be.
-    pub fn key_frame_stats(&self) -> Option<KeyFrameStats> {
-        self.key_frames.as_ref().map(KeyFrameRequester::stats)
-    }
-
-    /// What its reception reports say.
-    pub fn reception(&self) -> &Reception {
-        &self.reception
     }
 
     /// How long playout should wait for repairs. The loss of a picture's last packet shows only with the next picture.
@@ -543,18 +509,6 @@ impl RtpRecvPipeline {
             self.size = proto::codec::picture_size(packet.codec, packet.payload()).or(self.size);
         }
         Ok(packet)
-    }
-
-    fn count(&mut self, packet: &SourcePacket, way: Way) {
-        self.codec = Some(packet.codec);
-        self.counts.packets.add(packet.payload().len());
-        match way {
-            Way::Itself => {}
-            Way::Retransmission => self.counts.retransmitted += 1,
-            Way::Repair => self.counts.restored += 1,
-        }
-        self.counts.pictures += u64::from(packet.marker && !packet.is_sound());
-        self.counts.key_frames += u64::from(packet.is_key_frame());
     }
 }
 

@@ -197,7 +197,7 @@ impl Bench {
             let Some(at) = next.filter(|at| *at <= until) else { break };
             self.now = self.now.max(at);
             if self.house.poll_timeout().is_some_and(|at| at <= self.now) {
-                self.work(For::Media, |house, now| house.handle_timeout(now));
+                self.work(For::Media, House::handle_timeout);
             }
             if self.post_at().is_some_and(|at| at <= self.now) {
                 self.deliver();

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use quinn_udp::{RecvMeta, UdpSocketState};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// What is asked of the kernel for each direction, in bytes; it may grant less.
 const KERNEL_BUFFER: usize = 8 * 1024 * 1024;
@@ -59,6 +59,11 @@ impl Endpoint {
     /// Sends a datagram to the other end, if it takes any.
     pub(super) fn send(&self, bytes: &[u8]) {
         let _ = self.socket.send(bytes); // what is lost here is lost on the way
+    }
+
+    /// The kernel keeps next to nothing for it from now on, and drops the rest.
+    pub(super) fn shrink(&self) {
+        let _ = SockRef::from(&self.socket).set_recv_buffer_size(1);
     }
 
     /// Hands over what waits, with the time of day at which the kernel had it; tells how many datagrams that was.

@@ -43,6 +43,7 @@ struct Client {
     endpoint: Option<Endpoint>,
     signal: Signal,
     wake: Option<Instant>,
+    mischief: Option<Mischief>,
 }
 
 /// What came in a window.
@@ -141,7 +142,12 @@ impl Generator {
     /// What came since the last call.
     pub(super) fn take(&mut self) -> (Came, Counts) {
         let mut counts = Counts::default();
-        self.clients.iter_mut().for_each(|client| counts.add(client.peer.take()));
+        for client in &mut self.clients {
+            let its = client.peer.take();
+            if client.mischief.is_none() {
+                counts.add(its);
+            }
+        }
         (std::mem::take(&mut self.came), counts)
     }
 
@@ -172,16 +178,20 @@ impl Generator {
         Ok(self.sinks[..count].iter().map(Endpoint::address).collect::<Result<_, _>>()?)
     }
 
-    /// The last client does this from now on; what comes to it is not counted any more.
+    /// The last client does this from now on, and nothing that it did before; what comes to it is not counted any more.
     pub(super) fn misbehave(&mut self, now: Instant, mischief: Mischief) -> Result<()> {
         let last = self.clients.len().checked_sub(1).context("nobody is there")?;
         let client = &mut self.clients[last];
-        match mischief {
-            Mischief::StopsReading => {
-                self.poll.remove(client.endpoint.as_ref().context("it has no socket")?)?;
-            }
-            Mischief::ClosesPort => client.endpoint = None,
-            Mischief::FloodsNacks => self.flooding = Some((last, now)),
+        let had = client.mischief.replace(mischief);
+        self.flooding = (mischief == Mischief::FloodsNacks).then_some((last, now));
+        if had.is_none_or(|had| had == Mischief::FloodsNacks) && mischief != Mischief::FloodsNacks {
+            self.poll.remove(client.signal.socket())?;
+            let endpoint = client.endpoint.as_ref().context("it has no socket")?;
+            endpoint.shrink();
+            self.poll.remove(endpoint)?;
+        }
+        if mischief == Mischief::ClosesPort {
+            client.endpoint = None;
         }
         Ok(())
     }
@@ -199,18 +209,18 @@ impl Generator {
             Kind::Janus if role.publishes.is_some() => {
                 let (janus, feed, answer) = Janus::publish(http, &peer)?;
                 self.feed = feed;
-                (Signal::Janus(janus), Some(answer))
+                (Signal::Janus(Box::new(janus)), Some(answer))
             }
             Kind::Janus => {
                 // Its subscribers are told no transport-wide numbers.
                 let role = Role { feedback: Feedback::ReportsAlone, ..role };
                 peer = Peer::new(now, number, role, common);
                 let (janus, offer) = Janus::subscribe(http, self.feed, &peer)?;
-                (Signal::Janus(janus), Some(offer))
+                (Signal::Janus(Box::new(janus)), Some(offer))
             }
         };
         self.poll.add(signal.socket(), place * 2 + 1)?;
-        self.clients.push(Client { peer, endpoint: None, signal, wake: Some(now) });
+        self.clients.push(Client { peer, endpoint: None, signal, wake: Some(now), mischief: None });
         answer.map_or(Ok(()), |answer| self.handle_answer(place, &answer))
     }
 
@@ -230,8 +240,8 @@ impl Generator {
 
     /// Waits for something, no longer than `until`, and does what is to be done then.
     fn step(&mut self, until: Instant) -> Result<()> {
-        let due = self.clients.iter().fold(Some(until), |at, client| earliest(at, client.wake));
-        let due = earliest(due, self.flooding.map(|(_, at)| at)).unwrap_or(until);
+        let wakes = self.clients.iter().filter_map(|client| client.wake);
+        let due = wakes.chain(self.flooding.map(|(_, at)| at)).fold(until, Instant::min);
         self.clock.sleep_until(due.min(self.clock.now() + SLEEP_MAX));
         let mut ready = std::mem::take(&mut self.ready);
         ready.extend(self.poll.ready()?);
@@ -244,9 +254,7 @@ impl Generator {
         let now = self.clock.now();
         for client in &mut self.clients {
             if client.wake.is_some_and(|at| at <= now) {
-                client.signal.handle_timeout(now)?;
-                client.peer.handle_timeout(now);
-                client.settle();
+                client.handle_timeout(now)?;
             }
         }
         Ok(())
@@ -275,6 +283,9 @@ impl Generator {
             arrived.extend(peer.handle_datagram(now, at, bytes).map(|packet| (at, packet)));
         });
         client.settle();
+        if client.mischief.is_some() {
+            self.arrived.clear();
+        }
         for (at, packet) in self.arrived.drain(..) {
             let publisher = self.clients.get(usize::from(packet.publisher));
             let publisher = publisher.and_then(|client| client.peer.publisher());
@@ -305,6 +316,25 @@ pub(super) enum Publishes {
 }
 
 impl Client {
+    fn handle_timeout(&mut self, now: Instant) -> Result<()> {
+        match self.mischief {
+            None | Some(Mischief::FloodsNacks) => {
+                self.signal.handle_timeout(now)?;
+                self.peer.handle_timeout(now);
+            }
+            Some(Mischief::StopsReading) => self.peer.handle_timeout(now),
+            Some(Mischief::Vanishes | Mischief::ClosesPort) => {
+                self.wake = None;
+                return Ok(());
+            }
+        }
+        self.settle();
+        if self.mischief == Some(Mischief::StopsReading) {
+            self.wake = self.peer.poll_timeout();
+        }
+        Ok(())
+    }
+
     /// Sends what waits and notes when to come back.
     fn settle(&mut self) {
         while let Some(datagram) = self.peer.poll_transmit() {

@@ -13,8 +13,8 @@ pub struct Plan {
     pub settle_s: f64,
     /// What is measured, in this order.
     pub windows: Vec<Window>,
-    /// The core of the generator.
-    pub core: usize,
+    /// The core that the generator stays on, if it shall.
+    pub core: Option<usize>,
 }
 
 /// A server.
@@ -85,14 +85,16 @@ pub enum Load {
     Misbehaving(Mischief),
 }
 
-/// What the last of the subscribers does to the others.
+/// What the last client does to the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mischief {
-    /// It reads no more.
-    StopsReading,
-    /// Its port is closed.
-    ClosesPort,
     /// It asks for everything again, a thousand times a second.
     FloodsNacks,
+    /// It reads no more, neither datagrams nor messages, and goes on to prove that it is there.
+    StopsReading,
+    /// It is silent, and what is sent to its address vanishes.
+    Vanishes,
+    /// Its port is closed, and the kernel says so to whoever sends there.
+    ClosesPort,
 }

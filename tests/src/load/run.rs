@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use proto::time::Instant;
 
 use super::bare::{self, Orders};
 use super::clock::{Clock, thread_time};
@@ -18,9 +19,14 @@ const BETWEEN: Duration = Duration::from_millis(400);
 /// Datagrams of a window with the bare loop, where nothing was measured before, a second.
 const RATE: f64 = 10_000.0;
 
+/// Their size, likewise, in bytes.
+const SIZE: u64 = 1_200;
+
 /// Carries out a plan.
 pub fn run(plan: &Plan) -> Result<Report> {
-    meter::pin(plan.core)?;
+    if let Some(core) = plan.core {
+        meter::pin(core)?;
+    }
     let clock = Clock::start();
     let mut generator = Generator::new(clock, plan.server.clone())?;
     generator.gather(plan.crowd)?;
@@ -61,17 +67,8 @@ fn measure(
     let (before, began, own, published) =
         (Usage::of(process)?, clock.now(), thread_time(), generator.published());
     let until = began + Duration::from_secs_f64(window.seconds);
-    let bare = match window.load {
-        Load::Bare { destinations, run, core } => {
-            let destinations = generator.sinks(destinations)?;
-            let run = if run > 0 { run } else { last.run.round().max(1.0) as usize };
-            let rate = if last.seconds > 0.0 { last.datagrams as f64 / last.seconds } else { RATE };
-            let size = if last.datagrams > 0 { last.bytes / last.datagrams } else { 1_200 };
-            let orders = Orders { destinations, run, size: size as usize, rate, until, core };
-            Some((run, std::thread::spawn(move || bare::run(clock, &orders))))
-        }
-        Load::Server | Load::Nobody | Load::Misbehaving(_) => None,
-    };
+    let bare = orders(generator, window.load, last, until)?
+        .map(|orders| (orders.run, std::thread::spawn(move || bare::run(clock, &orders))));
     generator.run_until(until)?;
     let (now, usage) = (clock.now(), Usage::of(process)?.since(before));
     let mut measured = Measured {
@@ -102,13 +99,23 @@ fn measure(
     Ok(measured)
 }
 
+/// What the bare loop shall do, if it sends in this window: as much as the server did in `last`.
+fn orders(generator: &mut Generator, load: Load, last: &Measured, until: Instant) -> Result<Option<Orders>> {
+    let Load::Bare { destinations, run, core } = load else { return Ok(None) };
+    let destinations = generator.sinks(destinations)?;
+    let run = if run > 0 { run } else { last.run.round().max(1.0) as usize };
+    let rate = if last.seconds > 0.0 { last.datagrams as f64 / last.seconds } else { RATE };
+    let size = last.bytes.checked_div(last.datagrams).unwrap_or(SIZE) as usize;
+    Ok(Some(Orders { destinations, run, size, rate, until, core }))
+}
+
 /// Datagrams that the server sent, and in how many calls, by its own account; it publishes that once a second.
 fn runs(plan: &Plan) -> Result<(f64, f64)> {
     let http = &plan.server.http;
     match plan.server.kind {
         Kind::Lianmai => Ok((
             metric(http, "lianmai_udp_sent_datagrams_total")?,
-            metric(http, "lianmai_udp_send_calls_total")?,
+            metric(http, "lianmai_udp_sent_runs_total")?,
         )),
         Kind::Janus => Ok((0.0, 0.0)),
     }

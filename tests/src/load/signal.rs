@@ -15,7 +15,7 @@ pub(super) enum Signal {
     /// Our signaling.
     Lianmai(Box<Lianmai>),
     /// That of Janus, which is over as soon as it began.
-    Janus(Janus),
+    Janus(Box<Janus>),
 }
 
 impl Signal {

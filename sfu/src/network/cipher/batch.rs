@@ -13,9 +13,6 @@ use super::hmac::{BLOCK, State, TAG, last_blocks, outer_block, tag};
 use super::lanes::{Lanes, States, get, put};
 use super::tags::PendingTag;
 
-/// What an idle lane reads.
-const IDLE: &[u8; BLOCK] = &[0; BLOCK];
-
 /// Computes the tag of each packet, which fills its range of the slab but for the tag. Fewer than `worth`, which is at most
 /// `N`, are not worth the lanes.
 pub(super) fn authenticate<const N: usize>(
@@ -37,14 +34,7 @@ pub(super) fn authenticate<const N: usize>(
         if packets.iter().flatten().count() < worth {
             break;
         }
-        let run = packets.iter().flatten().map(Packet::left).min().unwrap_or(0);
-        for step in 0..run {
-            let blocks = packets.each_ref().map(|packet| match packet {
-                Some(packet) => packet.block(slab, step),
-                None => IDLE,
-            });
-            lanes.compress(&mut states, &blocks);
-        }
+        let run = compress_run(lanes, &mut states, &packets, slab);
         for (lane, slot) in packets.iter_mut().enumerate() {
             let Some(packet) = slot else { continue };
             packet.done += run;
@@ -62,6 +52,21 @@ pub(super) fn authenticate<const N: usize>(
             packet.finish(slab, get(&states, lane));
         }
     }
+}
+
+/// Takes as many blocks in each lane as all have before their next part; says how many.
+fn compress_run<const N: usize>(
+    lanes: &impl Lanes<N>,
+    states: &mut States<N>,
+    packets: &[Option<Packet>; N],
+    slab: &[u8],
+) -> usize {
+    let Some(any) = packets.iter().flatten().min_by_key(|packet| packet.left()) else { return 0 };
+    let run = any.left();
+    // An idle lane reads what another does: its state is put there when it has a packet again.
+    let blocks = packets.each_ref().map(|packet| &packet.as_ref().unwrap_or(any).blocks(slab)[..run]);
+    lanes.compress(states, &blocks);
+    run
 }
 
 /// A packet on its way through a lane.
@@ -104,12 +109,11 @@ impl Packet {
         }
     }
 
-    /// A block of this part, so many ahead.
-    fn block<'a>(&'a self, slab: &'a [u8], ahead: usize) -> &'a [u8; BLOCK] {
-        let at = self.done + ahead;
+    /// The blocks of this part that are left.
+    fn blocks<'a>(&'a self, slab: &'a [u8]) -> &'a [[u8; BLOCK]] {
         match self.part {
-            Part::Whole(_) => slab[self.range.start + at * BLOCK..].first_chunk().expect("it is whole"),
-            Part::Last | Part::Outer => &self.ends.0[at],
+            Part::Whole(count) => &slab[self.range.clone()].as_chunks().0[self.done..count],
+            Part::Last | Part::Outer => &self.ends.0[self.done..self.ends.1],
         }
     }
 
@@ -137,9 +141,7 @@ impl Packet {
     /// Does what is left alone.
     fn finish(mut self, slab: &mut [u8], mut state: State) {
         loop {
-            for ahead in 0..self.left() {
-                compress(&mut state, core::slice::from_ref(self.block(slab, ahead)));
-            }
+            compress(&mut state, self.blocks(slab));
             match self.advance(slab, &state) {
                 Some(next) => state = next,
                 None => break,

@@ -1,6 +1,6 @@
 //! SHA-1 of many messages at once: each lane of a vector has a message of its own (FIPS 180-4 §6.1).
 //!
-//! In: a state and a block for each lane. Out: the states behind them. Time: none. Limit: none; nothing is kept.
+//! In: a state and blocks for each lane. Out: the states behind them. Time: none. Limit: none; nothing is kept.
 //!
 //! One message is a chain of 80 steps a block in which each waits for the one before, so that even a processor with
 //! instructions for SHA-1 is idle most of the time. Lanes do not wait for each other.
@@ -14,8 +14,8 @@ use super::hmac::{BLOCK, State};
 /// The states of `N` messages, by word, so that a word of all lanes is a vector.
 pub(super) type States<const N: usize> = [[u32; N]; 5];
 
-/// A block of each of `N` messages.
-pub(super) type Blocks<'a, const N: usize> = [&'a [u8; BLOCK]; N];
+/// Blocks of each of `N` messages, of all as many.
+pub(super) type Blocks<'a, const N: usize> = [&'a [[u8; BLOCK]]; N];
 
 const K: [u32; 4] = [0x5a82_7999, 0x6ed9_eba1, 0x8f1b_bcdc, 0xca62_c1d6]; // FIPS 180-4 §4.2.1
 
@@ -31,13 +31,13 @@ pub(super) fn get<const N: usize>(states: &States<N>, lane: usize) -> State {
 
 /// A processor that has `N` lanes.
 pub(super) trait Lanes<const N: usize>: Sized {
-    /// How many messages take less time in lanes than one after the other. Measured, see `examples/cipher_cost.rs`.
+    /// How many messages take less time in lanes than one after the other.
     const WORTH: usize;
 
     /// Whether this processor has them.
     fn detect() -> Option<Self>;
 
-    /// Takes one block in each lane.
+    /// Takes the blocks in each lane.
     fn compress(&self, states: &mut States<N>, blocks: &Blocks<'_, N>);
 }
 
@@ -45,7 +45,7 @@ pub(super) trait Lanes<const N: usize>: Sized {
 pub(super) struct Avx512(());
 
 impl Lanes<16> for Avx512 {
-    const WORTH: usize = 4; // a block: 102 ns in lanes, 33 ns alone (Zen 5)
+    const WORTH: usize = 6; // a block: 102 ns in lanes, 33 ns alone, and each packet has to be put there (Zen 5)
 
     fn detect() -> Option<Self> {
         (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")).then_some(Self(()))
@@ -61,7 +61,7 @@ impl Lanes<16> for Avx512 {
 pub(super) struct Avx2(());
 
 impl Lanes<8> for Avx2 {
-    const WORTH: usize = 5; // a block: 143 ns in lanes, 33 ns alone (Zen 5)
+    const WORTH: usize = 7; // a block: 143 ns in lanes, 33 ns alone (Zen 5)
 
     fn detect() -> Option<Self> {
         is_x86_feature_detected!("avx2").then_some(Self(()))
@@ -112,15 +112,15 @@ mod wide {
         _mm512_set1_epi32(word as i32)
     }
 
-    /// The words of the blocks, by word: rows are read, columns are wanted.
+    /// The words of a block of each, by word: rows are read, columns are wanted.
     #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]
-    pub(super) fn words(blocks: &Blocks<'_, 16>) -> [__m512i; 16] {
+    pub(super) fn words(blocks: &Blocks<'_, 16>, at: usize) -> [__m512i; 16] {
         let big_endian = _mm512_set4_epi32(0x0c0d_0e0f, 0x0809_0a0b, 0x0405_0607, 0x0001_0203);
         let mut rows = [_mm512_setzero_si512(); 16];
-        for (row, block) in rows.iter_mut().zip(blocks) {
+        for (row, blocks) in rows.iter_mut().zip(blocks) {
             // SAFETY: both are 64 bytes of which any are a value.
-            *row = _mm512_shuffle_epi8(unsafe { transmute::<[u8; 64], __m512i>(**block) }, big_endian);
+            *row = _mm512_shuffle_epi8(unsafe { transmute::<[u8; 64], __m512i>(blocks[at]) }, big_endian);
         }
         for four in rows.as_chunks_mut().0 {
             // Within each four lanes: four rows of four words.
@@ -178,17 +178,17 @@ mod narrow {
         _mm256_set1_epi32(word as i32)
     }
 
-    /// The words of the blocks, by word: rows are read, columns are wanted, in two halves.
+    /// The words of a block of each, by word: rows are read, columns are wanted, in two halves.
     #[target_feature(enable = "avx2")]
     #[inline]
-    pub(super) fn words(blocks: &Blocks<'_, 8>) -> [__m256i; 16] {
+    pub(super) fn words(blocks: &Blocks<'_, 8>, at: usize) -> [__m256i; 16] {
         let [a, b, c, d] = [0x0c0d_0e0f, 0x0809_0a0b, 0x0405_0607, 0x0001_0203];
         let big_endian = _mm256_set_epi32(a, b, c, d, a, b, c, d);
         let mut words = [_mm256_setzero_si256(); 16];
         for (half, words) in words.as_chunks_mut::<8>().0.iter_mut().enumerate() {
             let mut rows = [_mm256_setzero_si256(); 8];
-            for (row, block) in rows.iter_mut().zip(blocks) {
-                let bytes = block.as_chunks::<32>().0[half];
+            for (row, blocks) in rows.iter_mut().zip(blocks) {
+                let bytes = blocks[at].as_chunks::<32>().0[half];
                 // SAFETY: both are 32 bytes of which any are a value.
                 *row = _mm256_shuffle_epi8(unsafe { transmute::<[u8; 32], __m256i>(bytes) }, big_endian);
             }
@@ -214,55 +214,56 @@ mod narrow {
     }
 }
 
-/// SHA-1's function of a block (FIPS 180-4 §6.1.2, and §6.1.3 for the 16 words kept), written out so that all words stay
+/// SHA-1's function of each block (FIPS 180-4 §6.1.2, and §6.1.3 for the 16 words kept), written out so that all words stay
 /// in registers.
 macro_rules! compress_function {
     ($name:ident, $features:literal, $lanes:literal, $vector:ty, $v:ident) => {
         #[target_feature(enable = $features)]
-        #[expect(clippy::many_single_char_names, reason = "the standard's names")]
         fn $name(states: &mut States<$lanes>, blocks: &Blocks<'_, $lanes>) {
-            let mut w = $v::words(blocks);
+            let count = blocks[0].len();
             // SAFETY: both are five times as many words as there are lanes, of which any are a value.
-            let before = unsafe { transmute::<States<$lanes>, [$vector; 5]>(*states) };
-            let [mut a, mut b, mut c, mut d, mut e] = before;
-            macro_rules! step {
-                ($t:expr, $f:ident) => {
-                    if $t >= 16 {
-                        let mixed = $v::parity(w[($t + 13) % 16], w[($t + 8) % 16], w[($t + 2) % 16]);
-                        w[$t % 16] = $v::rotate_1($v::xor(mixed, w[$t % 16]));
-                    }
-                    let ready =
-                        $v::add($v::add($v::add(e, $v::splat(K[$t / 20])), w[$t % 16]), $v::$f(b, c, d));
-                    (a, b, c, d, e) = ($v::add(ready, $v::rotate_5(a)), a, $v::rotate_30(b), c, d);
-                };
-            }
-            macro_rules! five_steps {
-                ($t:expr, $f:ident) => {
-                    step!($t, $f);
-                    step!($t + 1, $f);
-                    step!($t + 2, $f);
-                    step!($t + 3, $f);
-                    step!($t + 4, $f);
-                };
-            }
-            macro_rules! twenty_steps {
-                ($t:expr, $f:ident) => {
-                    five_steps!($t, $f);
-                    five_steps!($t + 5, $f);
-                    five_steps!($t + 10, $f);
-                    five_steps!($t + 15, $f);
-                };
-            }
-            twenty_steps!(0, choose);
-            twenty_steps!(20, parity);
-            twenty_steps!(40, majority);
-            twenty_steps!(60, parity);
-            let mut after = [a, b, c, d, e];
-            for (word, before) in after.iter_mut().zip(before) {
-                *word = $v::add(*word, before);
+            let mut kept = unsafe { transmute::<States<$lanes>, [$vector; 5]>(*states) };
+            for at in 0..count {
+                let mut w = $v::words(blocks, at);
+                let [mut a, mut b, mut c, mut d, mut e] = kept;
+                macro_rules! step {
+                    ($t:expr, $f:ident) => {
+                        if $t >= 16 {
+                            let mixed = $v::parity(w[($t + 13) % 16], w[($t + 8) % 16], w[($t + 2) % 16]);
+                            w[$t % 16] = $v::rotate_1($v::xor(mixed, w[$t % 16]));
+                        }
+                        let ready =
+                            $v::add($v::add($v::add(e, $v::splat(K[$t / 20])), w[$t % 16]), $v::$f(b, c, d));
+                        (a, b, c, d, e) = ($v::add(ready, $v::rotate_5(a)), a, $v::rotate_30(b), c, d);
+                    };
+                }
+                macro_rules! five_steps {
+                    ($t:expr, $f:ident) => {
+                        step!($t, $f);
+                        step!($t + 1, $f);
+                        step!($t + 2, $f);
+                        step!($t + 3, $f);
+                        step!($t + 4, $f);
+                    };
+                }
+                macro_rules! twenty_steps {
+                    ($t:expr, $f:ident) => {
+                        five_steps!($t, $f);
+                        five_steps!($t + 5, $f);
+                        five_steps!($t + 10, $f);
+                        five_steps!($t + 15, $f);
+                    };
+                }
+                twenty_steps!(0, choose);
+                twenty_steps!(20, parity);
+                twenty_steps!(40, majority);
+                twenty_steps!(60, parity);
+                for (word, added) in kept.iter_mut().zip([a, b, c, d, e]) {
+                    *word = $v::add(*word, added);
+                }
             }
             // SAFETY: as above.
-            *states = unsafe { transmute::<[$vector; 5], States<$lanes>>(after) };
+            *states = unsafe { transmute::<[$vector; 5], States<$lanes>>(kept) };
         }
     };
 }
@@ -279,18 +280,19 @@ mod tests {
 
     fn each_lane_is_a_message_of_its_own<const N: usize, L: Lanes<N>>(seed: u8) {
         let Some(lanes) = L::detect() else { return };
-        let blocks: [[u8; BLOCK]; N] = core::array::from_fn(|lane| {
-            core::array::from_fn(|at| (at as u8).wrapping_mul(seed | 1) ^ (lane as u8).wrapping_mul(37))
+        let blocks: [[[u8; BLOCK]; 3]; N] = core::array::from_fn(|lane| {
+            let byte = |at: usize| (at as u8).wrapping_mul(seed | 1) ^ (lane as u8).wrapping_mul(37);
+            core::array::from_fn(|block| core::array::from_fn(|at| byte(at + 7 * block)))
         });
         let mut states = [[0; N]; 5];
         let mut alone: [State; N] = core::array::from_fn(|lane| [lane as u32 ^ u32::from(seed); 5]);
         for (lane, state) in alone.iter().enumerate() {
             put(&mut states, lane, state);
         }
-        for _ in 0..3 {
-            lanes.compress(&mut states, &blocks.each_ref());
+        for count in [0, 1, 3] {
+            lanes.compress(&mut states, &blocks.each_ref().map(|blocks| &blocks[..count]));
             for (lane, state) in alone.iter_mut().enumerate() {
-                compress(state, &blocks[lane..=lane]);
+                compress(state, &blocks[lane][..count]);
                 assert_eq!(get(&states, lane), *state, "lane {lane} of {N}");
             }
         }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::process::{Child, Command};
 
 use super::built::Built;
-use super::pinned::{SERVER_CORE, ask, plan};
+use super::pinned::{GENERATOR_CORE, SERVER_CORE, ask, plan};
 use super::row::Row;
 use crate::load::plan::{Crowd, Kind, Load, Server as Target, Window};
 use crate::load::report::{Measured, Report};
@@ -102,7 +102,7 @@ async fn generate(built: &Built, target: Target, seconds: f64) -> Result<Measure
     let window = Window { seconds, load: Load::Server };
     let mut plan = plan(target, CROWD, vec![window]);
     plan.settle_s = 3.0;
-    let mut command = inside(CLIENT_SPACE, plan.core);
+    let mut command = inside(CLIENT_SPACE, GENERATOR_CORE);
     command.arg(built.generator());
     let report: Report = ask(command, "plan", &plan, Duration::from_secs_f64(seconds) + PATIENCE).await?;
     report.windows.into_iter().next().context("nothing was measured")

@@ -52,7 +52,7 @@ pub(super) fn target(server: &Server) -> Result<Target> {
 
 /// A plan for a server.
 pub(super) fn plan(server: Target, crowd: Crowd, windows: Vec<Window>) -> Plan {
-    Plan { server, crowd, settle_s: 2.0, windows, core: GENERATOR_CORE }
+    Plan { server, crowd, settle_s: 2.0, windows, core: Some(GENERATOR_CORE) }
 }
 
 /// As many turns of the server and then the bare loop.

@@ -62,6 +62,7 @@ impl Row {
             "unit": self.unit,
             "ratio": rounded(self.ratio()),
             "ratio_is": if self.inverse { "reference / ours" } else { "ours / reference" },
+            "load_average": load_average(),
             "runs": self.runs.iter().map(|(ours, reference)| [rounded(*ours), rounded(*reference)]).collect::<Vec<_>>(),
         });
         for (name, value) in &self.more {
@@ -90,6 +91,12 @@ pub(super) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut sorted: Vec<f64> = values.into_iter().collect();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// How many processes wanted a core in the last minute: figures that were measured beside others' work say so.
+fn load_average() -> Value {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    json!(text.split_whitespace().next().and_then(|number| number.parse::<f64>().ok()))
 }
 
 /// To a thousandth; null if it is no number.
