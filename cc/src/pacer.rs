@@ -55,6 +55,9 @@ const DEBT_MAX: Duration = Duration::from_millis(500);
 /// it is one packet of 1200 bytes, so two leave together only above that.
 const LATE_MAX: Duration = Duration::from_millis(1);
 
+/// Less than so long a queue says nothing of how long a longer one takes.
+const SETTLED: Duration = Duration::from_millis(50);
+
 /// A probe that found no media for so long, three pictures at 30 a second, starts without if there may be padding.
 const ALONE_AFTER: Duration = Duration::from_millis(100);
 
@@ -285,6 +288,18 @@ impl<P> Pacer<P> {
         self.lanes.ahead(lane)
     }
 
+    /// How long a packet waits that comes to this lane now: as long as what is ahead of it takes to leave at the pacing
+    /// rate, or, if that is longer, as those before it have waited. The latter tells of a path that stands still, and of a
+    /// lane that others pass.
+    pub fn wait(&self, now: Instant, lane: Lane) -> Duration {
+        if self.is_empty() {
+            return Duration::ZERO;
+        }
+        let ahead = self.lanes.ahead(lane);
+        let paced = if ahead == DataSize::ZERO { Duration::ZERO } else { ahead / self.target.pacing };
+        paced.max(self.lanes.as_before(now, lane, self.target.pacing * SETTLED))
+    }
+
     /// How long the first packet of this lane has waited; nothing if none does.
     pub fn waited(&self, now: Instant, lane: Lane) -> Duration {
         self.lanes.waits_since(lane).map_or(Duration::ZERO, |since| now.since(since))
@@ -372,7 +387,7 @@ impl<P> Pacer<P> {
 
     /// The packet that is next, due at `due`, leaves.
     fn take(&mut self, now: Instant, due: Instant, next: Next) -> Option<Paced<P>> {
-        let Queued { since, size, packet } = self.lanes.take(next)?;
+        let Queued { since, size, packet, .. } = self.lanes.take(next)?;
         let class = next.class;
         let is_at_once = matches!(class, PacketClass::Control | PacketClass::Audio);
         let due = if is_at_once { now } else { due.max(since) };

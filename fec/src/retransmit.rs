@@ -102,6 +102,14 @@ impl<P> PacketCache<P> {
         Some(&self.slots.get(index)?.as_ref()?.packet)
     }
 
+    /// The packets from extended sequence number `first` to the newest, in order; `None` for each that is missing.
+    ///
+    /// What lies before the oldest that is stored is not missing but left out.
+    pub fn since(&self, first: u64) -> impl Iterator<Item = Option<&P>> {
+        let skipped = usize::try_from(first.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        self.slots.iter().skip(skipped).map(|slot| Some(&slot.as_ref()?.packet))
+    }
+
     /// How many packets are stored.
     pub const fn len(&self) -> usize {
         self.packets
@@ -298,6 +306,25 @@ mod tests {
             assert!(kept.iter().all(|seq| cache.get(*seq) == Some(seq)), "{name}: kept");
             assert!(gone.iter().all(|seq| cache.get(*seq).is_none()), "{name}: gone");
             assert_eq!(cache.len(), kept.len(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_stored_is_listed_in_order_with_its_holes() {
+        let mut cache = PacketCache::new();
+        for seq in [10, 13, 11] {
+            cache.insert(ms(0), seq, seq);
+        }
+        for (first, listed) in [
+            (10, &[Some(10), Some(11), None, Some(13)][..]),
+            (12, &[None, Some(13)]),
+            (13, &[Some(13)]),
+            (14, &[]),
+            (u64::MAX, &[]),
+            (3, &[Some(10), Some(11), None, Some(13)]),
+        ] {
+            let found: Vec<Option<u64>> = cache.since(first).map(Option::<&u64>::copied).collect();
+            assert_eq!(found, listed, "from {first} on");
         }
     }
 

@@ -15,8 +15,8 @@ use crate::ids::{Mid, ParticipantId, TrackId};
 use crate::scene::{Priority, Scene};
 use crate::signal::{
     Applied, AppliedLayer, ClientMessage, CloseCode, Demand, DemandedLayer, ErrorCode, Join, Joined, Kind,
-    Layer, Layout, LeaveReason, MESSAGE_MAX, Notice, Offer, Participant, Publish, RepairScheme, Request, Room,
-    ServerMessage, SlotBinding, Source, Strategy, TILES_MAX, Tile, Track, VERSION,
+    Layer, Layout, LeaveReason, MESSAGE_MAX, Notice, Offer, Participant, Publish, RepairScheme, Request,
+    Room, ServerMessage, SlotBinding, Source, Strategy, TILES_MAX, Tile, Track, VERSION,
 };
 
 /// The JSON schema (2020-12) of what either side sends: `request` from the client, `notice` from the server.
@@ -242,16 +242,13 @@ fn examples<T: Serialize>(messages: &[T]) -> BTreeMap<String, String> {
 
 fn client_examples() -> Vec<Request> {
     let sdp = || "v=0\r\n…".to_owned();
-    let microphone =
-        publish("0", Source::Microphone, Vec::new(), Strategy::default());
+    let microphone = publish("0", Source::Microphone, Vec::new(), Strategy::default());
     let camera = publish("1", Source::Camera, layers(), Strategy::default());
     let game = Strategy { scene: Some(Scene::Game), ..Strategy::default() };
     let behind = Strategy { priority: Some(Priority::Low), ..Strategy::default() };
     let tile = |track: &str, width, height, strategy| Tile { track: track.into(), width, height, strategy };
-    let tiles = vec![
-        tile("TR_fK2mPq8vXw3Z", 960, 540, game.clone()),
-        tile("TR_b7Nc4RtYh1Ls", 320, 180, behind),
-    ];
+    let tiles =
+        vec![tile("TR_fK2mPq8vXw3Z", 960, 540, game.clone()), tile("TR_b7Nc4RtYh1Ls", 320, 180, behind)];
     let offer = Offer { sdp: sdp(), tracks: vec![microphone.clone(), camera] };
     [
         ClientMessage::Join(Join { protocol: VERSION, client: "lianmai-web/0.1".to_owned(), offer }),

@@ -26,11 +26,23 @@ use crate::scenario::{LinkIndex, MicrophonePlan, Way};
 /// The room that everybody is in.
 const ROOM: &str = "room";
 
-/// How long signaling takes each way: TCP loses nothing, so its links only delay.
+/// How long signaling takes each way where it has one of its own: TCP loses nothing, so its links only delay.
 const SIGNAL_DELAY: Duration = Duration::from_millis(20);
 
 /// The SFU's node.
 pub const SERVER: NodeId = NodeId(0);
+
+/// How often the server wants to be pinged.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Which way signaling takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signaling {
+    /// One of its own, which takes a while and loses nothing.
+    Beside,
+    /// The one that media takes, as a WebSocket's TCP does; whoever plans that sees to it that nothing is lost there.
+    Shared,
+}
 
 /// Somebody in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,13 +79,16 @@ pub struct RoomPlan {
     pub changes: Vec<(Duration, LinkIndex, LinkPlan)>,
     /// Who is there.
     pub people: Vec<PersonPlan>,
+    /// Which way their signaling takes.
+    pub signaling: Signaling,
 }
 
 impl RoomPlan {
     /// An empty room.
     pub fn new(name: &str, about: &str, duration: Duration) -> Self {
         let (links, changes, people) = (Vec::new(), Vec::new(), Vec::new());
-        Self { name: name.to_owned(), about: about.to_owned(), duration, links, changes, people }
+        let signaling = Signaling::Beside;
+        Self { name: name.to_owned(), about: about.to_owned(), duration, links, changes, people, signaling }
     }
 
     /// Nine people, each of whom sees the other eight in small tiles.
@@ -142,6 +157,13 @@ impl RoomPlan {
         self
     }
 
+    /// Signaling goes this way.
+    #[must_use]
+    pub fn signaling(mut self, signaling: Signaling) -> Self {
+        self.signaling = signaling;
+        self
+    }
+
     /// How long it goes on.
     #[must_use]
     pub fn lasting(mut self, duration: Duration) -> Self {
@@ -191,6 +213,7 @@ impl ClientPlan {
             camera: None,
             microphone: None,
             slots,
+            ping: PING_INTERVAL,
             layouts: Vec::new(),
         }
     }

@@ -8,16 +8,18 @@ use cc::estimator::fixed::Fixed;
 use cc::estimator::nada::Nada;
 use cc::estimator::{Estimator, Target};
 use cc::{PacketResult, RateLimits, SentPacket};
+use proto::scene::Scene;
 use proto::seed::Seed;
 use proto::time::Instant;
 use proto::units::Bitrate;
 use sfu::worker::{DownlinkSettings, EstimatorChoice};
 use simulator::link::LinkPlan;
-use simulator::link::plan::{Jitter, Loss, Outage, Rate};
+use simulator::link::plan::{Depth, Jitter, Loss, Outage, Queue, Rate};
 use simulator::node::worker::flow_of_slot;
+use simulator::packet::Payload;
 use simulator::room::{
-    ClientPlan, LayoutPlan, Person, PictureTally, RoomPlan, RoomResult, SoundTally, VideoPlan, access,
-    catalog, run_room, run_room_with, tiers,
+    ClientPlan, LayoutPlan, Person, PictureTally, RoomPlan, RoomResult, Signaling, SoundTally, VideoPlan,
+    access, catalog, run_room, run_room_with, tiers,
 };
 use simulator::scenario::{Kind, find};
 use simulator::world::{Event, Observer};
@@ -187,6 +189,64 @@ fn who_comes_later_sees_soon_and_who_leaves_is_gone() {
     assert_eq!(gone, 1, "one of two pictures ends: {of_early:?}");
     let after = (0..2).filter_map(|slot| picture(&result, 2, slot).last).max();
     assert!(after.is_some_and(|last| last < Instant::from_millis(6_100)), "{after:?}");
+}
+
+/// Watches one viewer's link and what signaling takes to it, once the room has settled.
+struct Told {
+    viewer: Person,
+    from: Instant,
+    to: Instant,
+    delays: Vec<Duration>,
+    bytes: u64,
+}
+
+impl Observer for Told {
+    fn observe(&mut self, now: Instant, event: &Event<'_>) {
+        if !(self.from..self.to).contains(&now) {
+            return;
+        }
+        if let Event::Delivered(packet) = event
+            && packet.to == self.viewer.node()
+        {
+            self.bytes += packet.size.as_bytes();
+            if matches!(packet.payload, Payload::Message(_)) {
+                self.delays.push(now.since(packet.sent));
+            }
+        }
+    }
+}
+
+#[test]
+fn signaling_comes_within_a_tenth_of_a_second_over_a_link_that_media_fills() {
+    for scene in [Scene::Game, Scene::Pk, Scene::Watch] {
+        let hosts = ["ann", "bob"].map(|name| ClientPlan::talker(name, 0).showing(LayoutPlan::Nothing));
+        let viewer = ClientPlan::viewer("viewer", 2).showing(LayoutPlan::Everybody(1280, 720));
+        let viewer = ClientPlan { ping: ms(50), ..viewer };
+        let narrow = LinkPlan {
+            rate: Rate::Constant(Bitrate::mbps(1)),
+            queue: Queue::DropTail(Depth::Time(secs(2))),
+            ..access()
+        };
+        let plan = room_of(hosts.into_iter().chain([viewer])).lasting(secs(65)).downlink(2, narrow);
+        let plan = plan.signaling(Signaling::Shared);
+        let (from, to) = (Instant::from_millis(5_000), Instant::from_millis(65_000));
+        let mut told = Told { viewer: Person(2), from, to, delays: Vec::new(), bytes: 0 };
+        let settings = DownlinkSettings { scene, ..DownlinkSettings::default() };
+        let result = run_room_with(&plan, 21, |_| None, settings, &mut told);
+        assert!(result.violations.is_empty(), "{scene}: {:#?}", result.violations);
+        told.delays.sort_unstable();
+        assert!(told.delays.len() >= 1_100, "{scene}: {} messages", told.delays.len());
+        let at = |share: usize| told.delays[told.delays.len() * share / 100];
+        let util = told.bytes as f64 * 8.0 / 60.0 / 1e6;
+        println!(
+            "{scene}: p50 {:?}, p99 {:?}, max {:?}, link {util:.2} full",
+            at(50),
+            at(99),
+            told.delays.last()
+        );
+        assert!(util > 0.75, "{scene}: the link is {util:.2} full");
+        assert!(at(99) < ms(100) && at(50) >= ms(10), "{scene}: {:?} and {:?}", at(50), at(99));
+    }
 }
 
 #[test]

@@ -113,7 +113,10 @@ mod tests {
         for rate in [Bitrate::kbps(60), Bitrate::mbps(1), Bitrate::kbps(7_333), Bitrate::mbps(20)] {
             for size in [DataSize::bytes(1), DataSize::bytes(1_228), DataSize::kilobytes(60)] {
                 let (exact, told) = (size / rate, Pace::of(rate).time(size));
-                assert!(exact.abs_diff(told) <= exact / 1_000_000 + Duration::from_nanos(1), "{size} at {rate}");
+                assert!(
+                    exact.abs_diff(told) <= exact / 1_000_000 + Duration::from_nanos(1),
+                    "{size} at {rate}"
+                );
             }
         }
         assert!(Pace::of(Bitrate::ZERO).time(DataSize::bytes(1)) > Duration::from_secs(1_000), "never");

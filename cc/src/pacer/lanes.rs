@@ -4,9 +4,8 @@
 //! [`AGE_MAX`] is dropped; how many wait is the pacer's to say.
 //!
 //! **Order.** By class, strictly but for one thing: of [`REPAIRS_MAX`] + 1 packets that leave while pictures wait at least
-//! one is a picture. Within a class of pictures each step of priority is a [`HEAD_START`]: a packet goes before all that
-//! came up to so much earlier, and never before what has waited longer than that. So a lower priority waits first, and
-//! moves all the same.
+//! one is a picture. Within a class of pictures the highest priority leaves first, but of [`PASSES_MAX`] + 1 packets that
+//! leave while a lower one waits at least one is of a lower one: it gets an eighth, and moves whatever comes before it.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -23,9 +22,8 @@ const AGE_MAX: Duration = Duration::from_secs(2);
 /// How many packets of repair leave in a row while pictures wait.
 const REPAIRS_MAX: u32 = 4;
 
-/// How much longer than a packet of the next higher priority one has waited when its turn comes first: three pictures at
-/// 30 a second, hardly more than the least that a queue may hold (80 ms).
-const HEAD_START: Duration = Duration::from_millis(100);
+/// How many packets of a priority leave in a row while a lower one waits.
+const PASSES_MAX: u32 = 7;
 
 /// Where a packet waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +83,8 @@ const CLASSES: [PacketClass; LANES] = [
 #[derive(Debug)]
 pub(super) struct Queued<P> {
     pub(super) since: Instant,
+    /// What of its lane was before it when it came.
+    behind: DataSize,
     pub(super) size: DataSize,
     pub(super) packet: P,
 }
@@ -107,6 +107,8 @@ pub(super) struct Lanes<P> {
     packets: usize,
     /// How many packets of repair left since a picture did or none waited.
     repairs: u32,
+    /// By lane: how many packets of it left since one of a lower priority did or none waited.
+    passes: [u32; LANES],
     /// Before this nothing is too old.
     expires: Instant,
     dropped: u64,
@@ -120,6 +122,7 @@ impl<P> Lanes<P> {
             waiting: 0,
             packets: 0,
             repairs: 0,
+            passes: [0; LANES],
             expires: Instant::ZERO,
             dropped: 0,
         }
@@ -130,7 +133,8 @@ impl<P> Lanes<P> {
             self.expires = now + AGE_MAX;
         }
         let place = lane.place();
-        self.queues[place].push_back(Queued { since: now, size, packet });
+        let behind = self.sizes[place];
+        self.queues[place].push_back(Queued { since: now, behind, size, packet });
         self.sizes[place] += size;
         self.waiting |= 1 << place;
         self.packets += 1;
@@ -159,6 +163,9 @@ impl<P> Lanes<P> {
         self.note_gone(next.place, taken.size);
         let passes = next.place == REPAIR && self.waiting & PICTURES != 0;
         self.repairs = if passes { self.repairs + 1 } else { 0 };
+        if (BASE..PADDING).contains(&next.place) {
+            self.note_pass(next.place);
+        }
         Some(taken)
     }
 
@@ -233,6 +240,21 @@ impl<P> Lanes<P> {
         self.queues[lane.place()].front().map(|queued| queued.since)
     }
 
+    /// How long a packet waits that comes to this lane now, if it goes on as it did for the first one there: that has
+    /// waited so long for what was before it, and now it is so much more or less, twice as much at most. As long as that has
+    /// waited, if it came to less than `least`.
+    pub(super) fn as_before(&self, now: Instant, lane: Lane, least: DataSize) -> Duration {
+        let place = lane.place();
+        let Some(first) = self.queues[place].front() else { return Duration::ZERO };
+        let waited = now.since(first.since);
+        if first.behind < least.max(DataSize::bytes(1)) {
+            return waited;
+        }
+        let nanos = waited.as_nanos() as u64;
+        let (now, then) = (self.sizes[place].as_bytes(), first.behind.as_bytes());
+        Duration::from_nanos((nanos.saturating_mul(now) / then).min(nanos * 2)).max(waited)
+    }
+
     /// Since when the oldest packet has waited.
     pub(super) fn oldest(&self) -> Option<Instant> {
         self.queues.iter().filter_map(|queue| queue.front()).map(|queued| queued.since).min()
@@ -268,16 +290,23 @@ impl<P> Lanes<P> {
 
     /// The next of a class of pictures, whose lanes begin at `class`.
     fn picture(&self, class: usize) -> Option<Next> {
-        let waiting = self.waiting >> class & ((1 << PRIORITIES) - 1);
-        if waiting == 0 {
-            return None;
+        let mut waiting = self.waiting >> class & ((1 << PRIORITIES) - 1);
+        while waiting != 0 {
+            let place = class + waiting.trailing_zeros() as usize;
+            waiting &= waiting - 1;
+            if waiting == 0 || self.passes[place] < PASSES_MAX {
+                return self.first_of(place);
+            }
         }
-        if waiting.is_power_of_two() {
-            return self.first_of(class + waiting.trailing_zeros() as usize);
-        }
-        let lanes = (0..PRIORITIES).filter_map(|step| Some((step, self.first_of(class + step)?)));
-        // Of equals the first: the higher priority.
-        lanes.min_by_key(|(step, next)| next.since + HEAD_START * *step as u32).map(|(_, next)| next)
+        None
+    }
+
+    /// A picture's packet has left: whom it has passed.
+    fn note_pass(&mut self, place: usize) {
+        let class = if place < VIDEO { BASE } else { VIDEO };
+        let lower = self.waiting >> (place + 1) & ((1 << (class + PRIORITIES - place - 1)) - 1);
+        self.passes[place] = if lower == 0 { 0 } else { self.passes[place] + 1 };
+        self.passes[class..place].fill(0);
     }
 
     fn note_gone(&mut self, place: usize, size: DataSize) {

@@ -710,24 +710,25 @@ fn lane(class: PacketClass, priority: Priority) -> Lane {
 #[test]
 fn of_pictures_the_higher_priority_leaves_first_and_none_waits_for_ever() {
     use Priority::{High, Low, Normal};
-    // A packet takes a millisecond, and two high ones come in each: only what has waited for longer leaves besides.
+    // A packet takes a millisecond, and two high ones come in each.
     let mut pacer = Pacer::new(target());
-    for (priority, name) in [(Low, "low"), (Normal, "normal")] {
+    for (priority, name) in [(Low, "low"), (Normal, "normal"), (Normal, "normal too")] {
         pacer.enqueue(ms(0), lane(Base, priority), SIZE, name).expect("room");
     }
     pacer.enqueue(ms(0), lane(Video, High), SIZE, "enhancement").expect("room");
     let mut left = Vec::new();
-    for at in 0..450 {
+    for at in 0..100 {
         for _ in 0..2 {
             pacer.enqueue(ms(at), lane(Base, High), SIZE, "high").expect("room");
         }
         left.extend(packets(&run(&mut pacer, ms(at), ms(at))));
     }
     let when = |name: &str| left.iter().find(|(_, one)| *one == name).map(|(at, _)| at / 1_000);
-    assert_eq!(when("high"), Some(0));
-    // What leaves at t has waited half of that: after 200 ms a head start of 100 ms is used up.
-    assert!(when("normal").is_some_and(|at| (199..=202).contains(&at)), "{:?}", when("normal"));
-    assert!(when("low").is_some_and(|at| (399..=404).contains(&at)), "{:?}", when("low"));
+    for (name, expected) in
+        [("high", Some(0)), ("normal", Some(7)), ("normal too", Some(15)), ("low", Some(23))]
+    {
+        assert_eq!(when(name), expected, "{name}: every eighth");
+    }
     assert_eq!(when("enhancement"), None, "classes are strict, however high the priority");
 }
 
@@ -766,6 +767,36 @@ fn what_a_lane_has_ahead_is_what_leaves_before() {
     assert_eq!((ahead(&pacer, Base, High), ahead(&pacer, Base, Low)), (3, 3), "it has moved");
     pacer.resize(|number| (*number == 1).then_some(NONE));
     assert_eq!((ahead(&pacer, Base, High), pacer.len(), pacer.queued()), (2, 5, SIZE * 4));
-    let left: Vec<usize> = packets(&run(&mut pacer, ms(10), ms(30))).into_iter().map(|(_, one)| one).collect();
+    let left: Vec<usize> =
+        packets(&run(&mut pacer, ms(10), ms(30))).into_iter().map(|(_, one)| one).collect();
     assert_eq!(left, [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn a_wait_is_what_the_rate_makes_it_or_what_it_has_been() {
+    use Priority::{High, Low};
+    let low = lane(Video, Low);
+    // Two hundred packets that take a millisecond each; of two that leave one may be another's, of higher priority.
+    for (passed, expected) in [(false, 160), (true, 240)] {
+        let mut pacer = Pacer::new(target());
+        for number in 0..200 {
+            pacer.enqueue(ms(0), low, SIZE, number).expect("room");
+        }
+        assert_eq!(pacer.wait(ms(0), low), Duration::from_millis(200), "at the rate");
+        for at in 0..160 {
+            if passed && at % 2 == 0 {
+                pacer.enqueue(ms(at), lane(Video, High), SIZE, 1_000).expect("room");
+            }
+            run(&mut pacer, ms(at), ms(at));
+        }
+        // The first has waited 160 ms, for 160 before it or for 80; 40 wait now, or 120.
+        let wait = pacer.wait(ms(160), low).as_millis();
+        assert_eq!(wait, expected, "passed: {passed}");
+    }
+    let mut pacer = Pacer::new(Target { window: Some(NONE), ..target() });
+    pacer.enqueue(ms(0), low, SIZE, 0).expect("room");
+    pacer.enqueue(ms(0), low, SIZE, 1).expect("room");
+    run(&mut pacer, ms(0), ms(0));
+    assert_eq!(pacer.wait(ms(70), low), Duration::from_millis(70), "the path stands still");
+    assert_eq!(pacer.wait(ms(70), lane(Base, Low)), Duration::ZERO, "nothing is ahead of that lane");
 }

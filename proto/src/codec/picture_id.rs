@@ -288,7 +288,11 @@ mod tests {
         let offsets = rewriter.follow(ids);
         offsets.rewrite(ids, payload, &mut out);
         assert_eq!(out[..3], [0xee; 3], "the payload is appended");
-        assert_eq!(offsets.alter(ids), out[3..] != *payload || is_narrow(ids), "it is told whether it changes");
+        assert_eq!(
+            offsets.alter(ids),
+            out[3..] != *payload || is_narrow(ids),
+            "it is told whether it changes"
+        );
         out.split_off(3)
     }
 

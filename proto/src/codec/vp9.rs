@@ -4,7 +4,7 @@
 
 use super::Temporal;
 use super::bits::{BitReader, Escapes};
-use super::picture_id::{PictureIds, PictureIdField, Tl0Field};
+use super::picture_id::{PictureIdField, PictureIds, Tl0Field};
 
 const SYNC_CODE: u32 = 0x49_83_42;
 const COLOR_SPACE_RGB: u32 = 7;
@@ -60,8 +60,7 @@ fn key_frame(payload: &[u8]) -> Option<KeyFrame<'_>> {
 
 fn parse_head(payload: &[u8]) -> Option<Head> {
     let flags = *payload.first()?;
-    let mut head =
-        Head { flags, ids: PictureIds::default(), spatial_layer: 0, temporal: None, length: 1 };
+    let mut head = Head { flags, ids: PictureIds::default(), spatial_layer: 0, temporal: None, length: 1 };
     if flags & 0x80 != 0 {
         let picture = PictureIdField::parse(payload, head.length)?;
         head.length += picture.width();

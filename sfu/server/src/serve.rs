@@ -198,14 +198,14 @@ async fn keep_up(recorder: PrometheusHandle) {
 
 /// How subscribers are sent to.
 fn downlink(config: &Config) -> worker::DownlinkSettings {
-    let Downlink { min_kbps, start_kbps, max_kbps, forward_repair } = config.downlink;
+    let Downlink { min_kbps, start_kbps, max_kbps, forward_repair, instant_start } = config.downlink;
     let limits = worker::RateLimits {
         min: Bitrate::kbps(min_kbps),
         start: Bitrate::kbps(start_kbps),
         max: Bitrate::kbps(max_kbps),
     };
     let (scene, defaults) = (config.room.scene, worker::DownlinkSettings::default());
-    worker::DownlinkSettings { limits, scene, forward_repair, ..defaults }
+    worker::DownlinkSettings { limits, scene, forward_repair, instant_start, ..defaults }
 }
 
 /// Makes a development key if there are no keys, and says its name.

@@ -82,6 +82,7 @@ impl Server {
     }
 
     /// Metrics that hold what is expected: each worker publishes once a second.
+    #[expect(clippy::disallowed_methods, reason = "some tests have no runtime to wait on")]
     fn metrics_with(&self, expected: &[&str]) -> String {
         let mut metrics = String::new();
         for _ in 0..300 {

@@ -177,7 +177,8 @@ impl Room {
             }
         }
         self.replan_all();
-        let carried = |new: &RoomTrack| old.iter().any(|old| old.id == new.id && old.strategy != new.strategy);
+        let carried =
+            |new: &RoomTrack| old.iter().any(|old| old.id == new.id && old.strategy != new.strategy);
         for changed in tracks.iter().filter(|new| carried(new)) {
             self.carry(&changed.id);
         }
@@ -343,9 +344,10 @@ impl Room {
     /// Has whoever sees a track carry it anew.
     fn carry(&mut self, track: &TrackId) {
         for member in &self.members {
-            let seen = member.slots.iter().enumerate().filter(|(_, slot)| {
-                slot.occupant.as_ref().is_some_and(|occupant| occupant.track == *track)
-            });
+            let seen =
+                member.slots.iter().enumerate().filter(|(_, slot)| {
+                    slot.occupant.as_ref().is_some_and(|occupant| occupant.track == *track)
+                });
             let subscriber = member.key;
             self.events.extend(seen.map(|(slot, _)| RoomEvent::Carry { subscriber, slot }));
         }
@@ -559,7 +561,10 @@ mod tests {
                 RoomEvent::Notify { message: ServerMessage::SlotsNeeded { audio, video }, .. } => {
                     Some((*audio, *video))
                 }
-                RoomEvent::Notify { .. } | RoomEvent::Bind { .. } | RoomEvent::Carry { .. } | RoomEvent::ViewChanged { .. } => None,
+                RoomEvent::Notify { .. }
+                | RoomEvent::Bind { .. }
+                | RoomEvent::Carry { .. }
+                | RoomEvent::ViewChanged { .. } => None,
             };
             events.iter().filter_map(ask).collect::<Vec<_>>()
         };

@@ -188,7 +188,9 @@ mod tests {
             transmits.push(path(*port), &vec![*size as u8; *size]);
         }
         for run in transmits.runs() {
-            assert!(run.datagrams().all(|datagram| datagram.iter().all(|byte| *byte == datagram.len() as u8)));
+            assert!(
+                run.datagrams().all(|datagram| datagram.iter().all(|byte| *byte == datagram.len() as u8))
+            );
         }
         let run = |run: Run<'_>| (run.path.remote.port(), run.segment, run.datagrams().len());
         transmits.runs().map(run).collect()

@@ -5,6 +5,7 @@
 //! subscriber, RTCP packets. The worker decrypts before and encrypts after, so this layer knows no ciphers.
 //! Limits: `STREAMS_MAX`.
 
+mod instant;
 pub mod outgoing;
 pub mod queue;
 mod recovery;
@@ -176,14 +177,6 @@ impl ConnectionPipeline {
         }
     }
 
-    /// The streams of a section come in this way from now on.
-    pub fn set_section_strategy(&mut self, section: usize, strategy: Strategy) {
-        let Some(Some(own)) = self.sections.get_mut(section) else { return };
-        own.strategy = strategy;
-        let streams = self.streams.values_mut().filter(|stream| stream.origin().section == section);
-        streams.for_each(|stream| stream.set_strategy(strategy));
-    }
-
     /// Adds a slot and tells its number.
     pub fn add_slot(&mut self, slot: RtpSendPipeline) -> usize {
         self.slots.push(slot);
@@ -249,7 +242,9 @@ impl ConnectionPipeline {
                 Rtcp::SourceDescription { .. } | Rtcp::Bye { .. } | Rtcp::CongestionFeedback(_) => {}
             }
         }
-        wanting.iter().for_each(|slot| self.slots[*slot].note_key_frame_asked());
+        for slot in &wanting {
+            self.slots[*slot].note_key_frame_asked();
+        }
         self.settle_arrivals(now);
         wanting
     }

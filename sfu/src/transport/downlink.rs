@@ -15,9 +15,9 @@ use cc::pacer::{Paced, Pacer};
 use cc::{Demand, Estimator, PacketClass, PacketResult, Target, Transition};
 use proto::feedback::{Arrival, TwccClock};
 use proto::path_class::PathClass;
-use proto::scene::Priority;
 use proto::rtcp::TransportFeedback;
 use proto::rtp::SeqNo;
+use proto::scene::Priority;
 use proto::time::{Instant, earliest};
 use proto::units::{Bitrate, DataSize};
 
@@ -61,7 +61,6 @@ pub struct Downlink<P> {
     /// Whether a probe was asked for of which no packet has left.
     probe_waits: bool,
     repair: RateMeter,
-    control: RateMeter,
     jitter: Jitter,
     /// When the first packet left of which nothing was heard, if anything was ever heard.
     unheard_since: Option<Instant>,
@@ -83,7 +82,6 @@ impl<P> Downlink<P> {
             demand: Demand::default(),
             probe_waits: false,
             repair: RateMeter::default(),
-            control: RateMeter::default(),
             jitter: Jitter::default(),
             unheard_since: None,
             is_heard: false,
@@ -109,7 +107,6 @@ impl<P> Downlink<P> {
 
     /// Signaling or a report of `size` leaves past the queue, at once: media pays for it.
     pub fn note_control_sent(&mut self, now: Instant, size: DataSize) {
-        self.control.add(now, size);
         self.pacer.note_passed(now, size);
     }
 
@@ -242,13 +239,9 @@ impl<P> Downlink<P> {
         self.pacer.ahead(lane)
     }
 
-    /// How long a packet would wait that comes to this lane now: what is ahead of it takes so long to leave, or its first
-    /// packet has waited so long already.
+    /// How long a packet waits that comes to this lane now; see [`Pacer::wait`].
     pub fn wait(&self, now: Instant, lane: Lane) -> Duration {
-        let ahead = self.pacer.ahead(lane);
-        let projected =
-            if ahead == DataSize::ZERO { Duration::ZERO } else { ahead / self.target.pacing };
-        projected.max(self.pacer.waited(now, lane))
+        self.pacer.wait(now, lane)
     }
 
     /// How long the first packet of a lane has waited.
@@ -280,11 +273,6 @@ impl<P> Downlink<P> {
     /// What retransmissions have taken lately.
     pub fn repair_rate(&self, now: Instant) -> Bitrate {
         self.repair.usual(now).unwrap_or_default()
-    }
-
-    /// What signaling and reports have taken lately.
-    pub fn control_rate(&self, now: Instant) -> Bitrate {
-        self.control.usual(now).unwrap_or_default()
     }
 
     /// What kind of path this is, as far as the estimator tells.

@@ -125,6 +125,13 @@ impl KeyFrameRequester {
         self.wait.map(|wait| wait.due)
     }
 
+    /// When the key frame that was asked for is due, if it was lately: a round trip later. `None` once it came, and when it
+    /// is overdue.
+    pub fn due(&self, now: Instant) -> Option<Instant> {
+        let due = self.wait.and(self.asked)? + self.rtt;
+        (due > now).then_some(due)
+    }
+
     /// Whether somebody waits for a key frame.
     pub const fn is_waiting(&self) -> bool {
         self.wait.is_some()

@@ -20,6 +20,45 @@ const SEGMENTS_MAX: usize = 32;
 /// How far the source's clock may lead away from the time really passed since the last packet before it is not believed.
 const CLOCK_ERROR_MAX_NANOS: i64 = 2_000_000_000;
 
+/// Older pictures that a segment begins with to catch up are so many times nearer to each other than they were: a
+/// millisecond apart at 30 a second, so that a player shows them as fast as it can decode them and is not behind for ever.
+/// They remain apart: libwebrtc takes equal timestamps for one picture.
+const SQUEEZE: u32 = 32;
+
+/// The pictures of the past that a stream begins with, up to the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CatchUp {
+    /// The source number after the last of their packets.
+    pub end: u64,
+    /// The source's timestamp of the newest picture: that one's and all later ones' are under the constant shift.
+    pub newest: u32,
+    /// The source's clock when the newest came.
+    pub clock: RtpClock,
+}
+
+/// The same, as a segment remembers it: what is sent again has the same timestamps.
+#[derive(Debug, Clone, Copy, Default)]
+struct Squeezed {
+    end: u64,
+    newest: u32,
+}
+
+impl Squeezed {
+    /// The timestamp of a packet, before the shift: nearer to the newest if it is older.
+    fn timestamp(self, packet: &SourcePacket) -> u32 {
+        if packet.seq >= self.end {
+            return packet.timestamp;
+        }
+        match self.newest.wrapping_sub(packet.timestamp) {
+            older @ 0..=OLDER_MAX => self.newest.wrapping_sub(older / SQUEEZE),
+            _ => packet.timestamp, // it is not older, whatever it is
+        }
+    }
+}
+
+/// What can be older at all, in ticks: half of the numbers (RFC 3550 §5.1: timestamps wrap).
+const OLDER_MAX: u32 = i32::MAX as u32;
+
 /// A run of source packets under one constant shift.
 #[derive(Debug, Clone, Copy)]
 struct Segment {
@@ -27,6 +66,7 @@ struct Segment {
     first_source: u64,
     first_out: u64,
     timestamp_shift: u32,
+    squeezed: Squeezed,
     /// Ticks that `timestamp_shift` has beyond the clock's true shift, so that time never stands still at a switch.
     nudge: u32,
     picture_ids: PictureIdOffsets,
@@ -52,13 +92,14 @@ pub struct Traced {
     /// Its outgoing sequence number.
     pub seq: SeqNo,
     timestamp_shift: u32,
+    squeezed: Squeezed,
     picture_ids: PictureIdOffsets,
 }
 
 impl Traced {
     /// The timestamp that the packet was sent with first.
     pub fn timestamp(&self, packet: &SourcePacket) -> u32 {
-        packet.timestamp.wrapping_add(self.timestamp_shift)
+        self.squeezed.timestamp(packet).wrapping_add(self.timestamp_shift)
     }
 
     /// How the picture ids of its payload are shifted.
@@ -98,9 +139,20 @@ impl Rewriter {
         }
     }
 
-    /// Begins a segment: `packet` is the first of `stream` that the subscriber gets, at wall-clock time `wall`.
-    pub fn switch(&mut self, wall: NtpTime, stream: StreamId, packet: &SourcePacket) {
-        let (timestamp, nudge) = self.joined_timestamp(wall, packet);
+    /// Begins a segment: `packet` is the first of `stream` that the subscriber gets, at wall-clock time `wall`; it may be
+    /// followed by more that is to be caught up with.
+    pub fn switch(
+        &mut self,
+        wall: NtpTime,
+        stream: StreamId,
+        packet: &SourcePacket,
+        catch_up: Option<CatchUp>,
+    ) {
+        let now = CatchUp { end: packet.seq, newest: packet.timestamp, clock: packet.clock };
+        let CatchUp { end, newest, clock } = catch_up.unwrap_or(now);
+        let squeezed = Squeezed { end, newest };
+        let lead = newest.wrapping_sub(squeezed.timestamp(packet));
+        let (timestamp, nudge) = self.joined_timestamp(wall, (newest, clock), lead);
         if !self.segments.is_empty() {
             self.picture_ids.switch();
         }
@@ -108,7 +160,8 @@ impl Rewriter {
             stream,
             first_source: packet.seq,
             first_out: self.next_out,
-            timestamp_shift: timestamp.wrapping_sub(packet.timestamp),
+            timestamp_shift: timestamp.wrapping_sub(newest),
+            squeezed,
             nudge,
             picture_ids: PictureIdOffsets::default(), // until its first packet leaves
         });
@@ -122,7 +175,8 @@ impl Rewriter {
     /// The place of a packet of the current stream; `None` if it is from before the switch.
     pub fn place(&mut self, wall: NtpTime, packet: &SourcePacket) -> Option<Place> {
         let (segment, out_seq) = self.locate(packet.seq)?;
-        let timestamp = packet.timestamp.wrapping_add(self.segments[segment].timestamp_shift);
+        let Segment { timestamp_shift, squeezed, .. } = self.segments[segment];
+        let timestamp = squeezed.timestamp(packet).wrapping_add(timestamp_shift);
         if out_seq >= self.next_out {
             self.next_out = out_seq + 1;
             self.last = Some(Last { timestamp, sent: wall, clock: packet.clock });
@@ -173,6 +227,7 @@ impl Rewriter {
             source_seq: segment.first_source + (out_seq - segment.first_out),
             seq,
             timestamp_shift: segment.timestamp_shift,
+            squeezed: segment.squeezed,
             picture_ids: segment.picture_ids,
         })
     }
@@ -207,21 +262,21 @@ impl Rewriter {
         None
     }
 
-    /// The timestamp with which `packet` continues the outgoing stream, and how much of it is a nudge.
-    fn joined_timestamp(&self, wall: NtpTime, packet: &SourcePacket) -> (u32, u32) {
+    /// The outgoing timestamp of a source's, and how much of it is a nudge; what goes before it leads by `lead` ticks.
+    fn joined_timestamp(&self, wall: NtpTime, (timestamp, clock): (u32, RtpClock), lead: u32) -> (u32, u32) {
         let (Some(last), Some(segment)) = (self.last, self.segments.back()) else {
             return (self.first_timestamp, 0);
         };
-        let rate = i64::from(packet.clock.rate);
+        let rate = i64::from(clock.rate);
         let passed = wall.nanos_since(last.sent).max(0);
         let by_arrival =
             last.timestamp.wrapping_add((i128::from(passed) * i128::from(rate) / 1_000_000_000) as u32);
         let true_shift = segment.timestamp_shift.wrapping_sub(segment.nudge);
-        let by_clock = last.clock.rtp_at(packet.clock.time_of(packet.timestamp)).wrapping_add(true_shift);
+        let by_clock = last.clock.rtp_at(clock.time_of(timestamp)).wrapping_add(true_shift);
         let error_nanos = i64::from(by_clock.wrapping_sub(by_arrival) as i32) * 1_000_000_000 / rate;
         let wanted = if error_nanos.abs() <= CLOCK_ERROR_MAX_NANOS { by_clock } else { by_arrival };
         // A millisecond later than the last picture at least: a decoder takes equal timestamps for one picture.
-        let least = last.timestamp.wrapping_add(packet.clock.rate / 1_000);
+        let least = last.timestamp.wrapping_add(clock.rate / 1_000).wrapping_add(lead);
         match wanted.wrapping_sub(least) as i32 {
             0.. => (wanted, 0),
             behind => (least, behind.unsigned_abs()),
@@ -275,13 +330,13 @@ mod tests {
     fn a_switch_leaves_no_seam_in_numbers_and_follows_the_clock_in_time() {
         let mut rewriter = rewriter();
         let first = packet(70_000, 1_000, 0);
-        rewriter.switch(wall(30), LOW, &first);
+        rewriter.switch(wall(30), LOW, &first, None);
         let one = send(&mut rewriter, wall(30), &first).unwrap();
         let two = send(&mut rewriter, wall(63), &packet(70_001, 1_000, 33)).unwrap();
         assert_eq!((two.seq.distance(one.seq), two.timestamp.wrapping_sub(one.timestamp)), (1, 33 * 90));
         // The other layer's picture was captured at 66 ms and came late, through a queue.
         let key = packet(90_000, 777_000, 66);
-        rewriter.switch(wall(180), HIGH, &key);
+        rewriter.switch(wall(180), HIGH, &key, None);
         let three = send(&mut rewriter, wall(180), &key).unwrap();
         assert_eq!(three.seq.distance(two.seq), 1);
         assert!(
@@ -297,7 +352,7 @@ mod tests {
         let mut last = None;
         for (stream, base, millis) in [(LOW, 0, 0), (HIGH, 5_000, 0), (LOW, 0, 0), (HIGH, 5_000, 100)] {
             let packet = packet(70_000, base, millis);
-            rewriter.switch(wall(i64::from(millis)), stream, &packet);
+            rewriter.switch(wall(i64::from(millis)), stream, &packet, None);
             let timestamp = send(&mut rewriter, wall(i64::from(millis)), &packet).unwrap().timestamp;
             if let Some(last) = last.replace(timestamp) {
                 assert!(timestamp.wrapping_sub(last) as i32 > 0, "{stream:?} at {millis}");
@@ -311,7 +366,7 @@ mod tests {
     fn padding_leaves_no_hole_and_every_packet_can_be_traced() {
         let mut rewriter = rewriter();
         let first = packet(70_000, 0, 0);
-        rewriter.switch(wall(0), LOW, &first);
+        rewriter.switch(wall(0), LOW, &first, None);
         let one = send(&mut rewriter, wall(0), &first).unwrap();
         rewriter.skip(70_001);
         let two = send(&mut rewriter, wall(1), &packet(70_002, 0, 1)).unwrap();
@@ -330,5 +385,53 @@ mod tests {
         assert_eq!(late.seq, two.seq.plus(1), "a late packet takes its place");
         let traced = rewriter.trace(late.seq).unwrap();
         assert_eq!(traced.timestamp(&packet(70_003, 0, 1)), late.timestamp);
+    }
+
+    /// A group from `first` on of pictures every 33 ms, the newest at `newest_ms`, of one packet each.
+    fn catch_up(first: u64, packets: u64, newest_ms: u32) -> CatchUp {
+        let clock = RtpClock { at: START, rtp: 0, rate: 90_000 };
+        CatchUp { end: first + packets, newest: newest_ms * 90, clock }
+    }
+
+    #[test]
+    fn the_past_is_squeezed_in_order_before_the_newest_and_what_follows_is_not() {
+        let mut rewriter = rewriter();
+        let old = |index: u64| packet(70_000 + index, 0, 1_000 + 33 * index as u32);
+        rewriter.switch(wall(2_980), LOW, &old(0), Some(catch_up(70_000, 61, 2_980)));
+        let stamps: Vec<u32> =
+            (0..64).map(|index| send(&mut rewriter, wall(2_980), &old(index)).unwrap().timestamp).collect();
+        for (index, pair) in stamps.windows(2).enumerate() {
+            let ticks = pair[1].wrapping_sub(pair[0]);
+            let expected = if index < 60 { 92..=93 } else { 2_970..=2_970 };
+            assert!(expected.contains(&ticks), "{ticks} ticks after picture {index}");
+        }
+        assert_eq!(stamps[60], rewriter.first_timestamp, "the newest is where it belongs");
+        let time = rewriter.timestamp_at(wall(2_980)).unwrap();
+        assert!(time.wrapping_sub(stamps[60]).wrapping_add(1) <= 2, "reports go by the newest");
+        for index in [0, 1, 30, 59, 60, 61, 63] {
+            let traced = rewriter.trace(SeqNo((rewriter.next_out - 64 + index) as u16)).unwrap();
+            assert_eq!(traced.timestamp(&old(index)), stamps[index as usize], "sent again: {index}");
+        }
+    }
+
+    #[test]
+    fn time_never_goes_back_where_the_past_finds_no_room_and_the_nudge_is_not_kept() {
+        let mut rewriter = rewriter();
+        let first = packet(70_000, 0, 3_000);
+        rewriter.switch(wall(3_000), LOW, &first, None);
+        let mut last = send(&mut rewriter, wall(3_000), &first).unwrap().timestamp;
+        let start = last;
+        // The other layer's newest picture is the same moment as what was shown last.
+        let old = |index: u64| packet(90_000 + index, 0, 2_010 + 33 * index as u32);
+        rewriter.switch(wall(3_000), HIGH, &old(0), Some(catch_up(90_000, 31, 3_000)));
+        for index in 0..31 {
+            let timestamp = send(&mut rewriter, wall(3_000), &old(index)).unwrap().timestamp;
+            assert!((90..=93).contains(&timestamp.wrapping_sub(last)), "picture {index}");
+            last = timestamp;
+        }
+        let next = packet(70_003, 0, 3_099);
+        rewriter.switch(wall(3_099), LOW, &next, None);
+        let next = send(&mut rewriter, wall(3_099), &next).unwrap().timestamp;
+        assert!(next.wrapping_sub(start).abs_diff(99 * 90) <= 2, "{}", next.wrapping_sub(start));
     }
 }

@@ -5,6 +5,7 @@
 //! RED and repair, note holes, keep for retransmission. Time: `now`, monotonic; `wall`, the server's wall clock at `now`.
 
 mod forward_repair;
+mod gop;
 mod redundant_audio;
 mod stats;
 
@@ -32,6 +33,8 @@ use super::reception::Reception;
 use super::stats::StreamCounts;
 use super::strategy::Strategy;
 use forward_repair::RepairReceiver;
+use gop::NewestKeyFrame;
+pub use gop::{Gop, NoGop};
 use redundant_audio::RedundantAudio;
 
 /// A stream without a picture for four times its usual interval is not being sent: its publisher's bandwidth or a mute
@@ -139,6 +142,7 @@ pub struct RtpRecvPipeline {
     reception: Reception,
     /// None for sound, and where PLI was not negotiated.
     key_frames: Option<KeyFrameRequester>,
+    newest_key_frame: NewestKeyFrame,
     clock: RtpClock,
     size: Option<(u32, u32)>,
     since: Instant,
@@ -178,6 +182,7 @@ impl RtpRecvPipeline {
             cache: PacketCache::default(),
             redundant_audio: RedundantAudio::default(),
             key_frames: codec.pli.then(KeyFrameRequester::default),
+            newest_key_frame: NewestKeyFrame::default(),
             clock: RtpClock { at: wall, rtp, rate: codec.clock_rate },
             size: None,
             since: now,
@@ -277,11 +282,6 @@ impl RtpRecvPipeline {
         self.strategy = strategy;
     }
 
-    /// How it comes.
-    pub fn strategy(&self) -> &Strategy {
-        &self.strategy
-    }
-
     /// Notes the round trip to the publisher.
     pub fn set_rtt(&mut self, rtt: Duration) {
         if let Some(nack) = &mut self.nack {
@@ -370,6 +370,27 @@ impl RtpRecvPipeline {
     /// A packet of the last seconds, for sending it again.
     pub fn packet(&self, seq: u64) -> Option<&SourcePacket> {
         self.cache.get(seq)
+    }
+
+    /// Its last key frame and all that came since, for who begins to watch it now; or why that cannot be had.
+    pub fn gop(&self, now: Instant) -> Result<Gop, NoGop> {
+        self.newest_key_frame.gop(now, &self.cache)
+    }
+
+    /// The packets of a [`Gop`] that it has just told of.
+    pub fn packets(&self, gop: &Gop) -> impl Iterator<Item = &SourcePacket> {
+        self.cache.since(gop.packets.start).flatten()
+    }
+
+    /// Whether key frames can be asked for: it is a picture's.
+    pub fn has_key_frames(&self) -> bool {
+        self.key_frames.is_some()
+    }
+
+    /// In how long a key frame should come, if one was asked for less than a round trip and a picture ago.
+    pub fn key_frame_due_in(&self, now: Instant) -> Option<Duration> {
+        let due = self.key_frames.as_ref()?.due(now)?;
+        Some(due.since(now) + self.picture_interval)
     }
 
     /// Whether packets have come of late.
@@ -506,6 +527,7 @@ impl RtpRecvPipeline {
             if let Some(key_frames) = &mut self.key_frames {
                 key_frames.handle_key_frame(now);
             }
+            self.newest_key_frame.handle_start(now, &packet);
             self.size = proto::codec::picture_size(packet.codec, packet.payload()).or(self.size);
         }
         Ok(packet)

@@ -39,7 +39,8 @@ pub use repair::{Leg, Repair, Tables};
 pub use thinning::Thinning;
 
 use super::packet::{SourcePacket, StreamId};
-use super::rewriter::{Rewriter, Traced};
+use super::rewriter::{CatchUp, Rewriter, Traced};
+use super::rtp_recv::Gop;
 use super::selector::{Admission, First, Selector};
 use super::stats::{LegCounts, Pace};
 use super::strategy::Strategy;
@@ -52,6 +53,10 @@ const RTT_DEFAULT: Duration = Duration::from_millis(100);
 
 /// Packets remembered that came late: what a publisher's uplink loses within a round trip.
 const LATE_MAX: usize = 32;
+
+/// How much older than what a viewer was shown last the pictures may be with which it catches up: six at 30 a second are
+/// decoded before they are noticed. Where nothing was shown they may be of any age.
+const BACK_MAX: Duration = Duration::from_millis(200);
 
 /// The most bytes of padding in one packet: their count takes one byte (RFC 3550 §5.1).
 pub const PADDING_MAX: usize = 255;
@@ -72,6 +77,12 @@ pub struct RtpSendPipeline {
     rtt: Duration,
     /// The stream and the source's timestamp of the picture whose packets were admitted last.
     picture: Option<(StreamId, u32)>,
+    /// When a packet of a picture of the track was admitted last.
+    pictured_at: Option<Instant>,
+    /// The stream and first packet with which the slot begins that is followed by more to be caught up with.
+    catch_up: Option<(StreamId, u64, CatchUp)>,
+    /// The stream that was awaited when it could not be begun with at once.
+    refused: Option<StreamId>,
     /// The length of that picture's largest payload so far.
     largest: usize,
     headers: Headers,
@@ -117,6 +128,9 @@ impl RtpSendPipeline {
             repeats: Repeats::default(),
             rtt: RTT_DEFAULT,
             picture: None,
+            pictured_at: None,
+            catch_up: None,
+            refused: None,
             largest: 0,
             partial: None,
             left_out: None,
@@ -193,6 +207,9 @@ impl RtpSendPipeline {
     /// Carries another track from now on, whose publisher negotiated `source`; `None` empties the slot.
     pub fn bind(&mut self, source: Option<&[SectionCodec]>) {
         self.selector.reset();
+        self.pictured_at = None;
+        self.newest = None;
+        self.refused = None;
         self.map(source.unwrap_or_default());
     }
 
@@ -218,8 +235,7 @@ impl RtpSendPipeline {
 
     /// The lane in which a packet of a stream waits.
     pub fn lane(&self, stream: StreamId) -> Lane {
-        let class =
-            if self.selector.is_smallest(stream) { PacketClass::Base } else { PacketClass::Video };
+        let class = if self.selector.is_smallest(stream) { PacketClass::Base } else { PacketClass::Video };
         Lane { class, priority: self.strategy.priority }
     }
 
@@ -251,7 +267,7 @@ impl RtpSendPipeline {
         if admission == Admission::Drop {
             return Admitted::No;
         }
-        self.note_picture(stream, packet);
+        self.note_picture(now, stream, packet);
         if packet.is_key_frame() {
             self.key_picture = self.picture;
         }
@@ -263,6 +279,27 @@ impl RtpSendPipeline {
         let predecessors = self.plan_predecessors(packet);
         let what = What::Media { stream, admission, mapping, packet: packet.clone(), predecessors };
         Admitted::Yes(Pending { class, what })
+    }
+
+    /// The stream's packet `first` begins the slot if it is admitted next, and more follows that is to be caught up with.
+    pub fn expect_catch_up(&mut self, stream: StreamId, first: u64, catch_up: CatchUp) {
+        self.catch_up = Some((stream, first, catch_up));
+    }
+
+    /// Whether the viewer was shown pictures of this group of a stream, or others that are much later than its key frame.
+    pub fn is_past(&self, stream: StreamId, gop: &Gop) -> bool {
+        self.newest.is_some_and(|(of, seq)| of == stream && seq >= gop.packets.start)
+            || self.pictured_at.is_some_and(|at| gop.began + BACK_MAX < at)
+    }
+
+    /// Notes that the stream awaited could not be begun with at once; whether that is news.
+    pub fn note_refused(&mut self, awaited: StreamId) -> bool {
+        self.refused.replace(awaited) != Some(awaited)
+    }
+
+    /// The stream that may be shown until the awaited one can be, while nothing is.
+    pub fn stand_in(&self) -> Option<StreamId> {
+        self.selector.stand_in()
     }
 
     /// Whether a packet of `stream` begins another picture than the last one that was admitted.
@@ -443,7 +480,8 @@ impl RtpSendPipeline {
         self.payload_types.iter().find(|mapping| mapping.source == source).copied()
     }
 
-    fn note_picture(&mut self, stream: StreamId, packet: &SourcePacket) {
+    fn note_picture(&mut self, now: Instant, stream: StreamId, packet: &SourcePacket) {
+        self.pictured_at = Some(now);
         if self.begins_picture(stream, packet) {
             self.picture = Some((stream, packet.timestamp));
             self.largest = 0;

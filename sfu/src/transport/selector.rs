@@ -84,6 +84,14 @@ impl Selector {
         self.target
     }
 
+    /// The stream that may be shown until the target can be, while nothing is: the smallest, if it is known.
+    pub fn stand_in(&self) -> Option<StreamId> {
+        match self.first {
+            First::Smallest(smallest) if self.current.is_none() && self.target.is_some() => Some(smallest),
+            First::Smallest(_) | First::Any => None,
+        }
+    }
+
     /// Whether a stream is known to be the smallest.
     pub fn is_smallest(&self, stream: StreamId) -> bool {
         self.first == First::Smallest(stream)

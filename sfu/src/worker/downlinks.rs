@@ -129,7 +129,7 @@ impl Worker {
         // What the plan says of repair holds for any layer, what was measured for the one that is sent.
         let repair = 1.0 + client.pipeline.redundancy();
         let measured = if repair > 1.0 { Bitrate::ZERO } else { downlink.repair_rate(now) };
-        let (rate, mut fixed) = (allowed.scaled(1.0 / repair), measured + downlink.control_rate(now));
+        let (rate, mut fixed) = (allowed.scaled(1.0 / repair), measured);
         let (mut shown, mut pictures) = (Vec::new(), Vec::new());
         for slot in 0..client.slots.len() {
             let choice = self.choice(now, Route { subscriber: key, slot });
@@ -196,9 +196,7 @@ impl Worker {
         client.allocated.is_none_or(|(at, rate)| {
             let fallen = downlink.target().rate < rate.scaled(FALLEN);
             let since = now.since(at);
-            since >= ALLOCATE_INTERVAL
-                || fallen
-                || client.pipeline.is_strained() && since > TIMER_GRAIN * 20
+            since >= ALLOCATE_INTERVAL || fallen || client.pipeline.is_strained() && since > TIMER_GRAIN * 20
         })
     }
 

@@ -194,12 +194,14 @@ impl Worker {
         }
     }
 
-    /// Asks for the key frame that a slot waits for, if its subscriber could get it.
+    /// Begins with the last key frame of the stream that a slot waits for, or asks for one, if its subscriber could get it.
     pub(super) fn press(&mut self, now: Instant, route: Route) {
         let client = &self.clients[route.subscriber.0];
         let awaited = client.pipeline.slots().get(route.slot).and_then(RtpSendPipeline::awaited);
         let may_come = client.connection.is_open() && client.pipeline.has_room(now, route.slot);
-        if let Some(awaited) = awaited.filter(|_| may_come) {
+        if let Some(awaited) = awaited.filter(|_| may_come)
+            && !self.start_instantly(now, route, awaited)
+        {
             self.want_key_frame(now, awaited);
         }
     }

@@ -17,6 +17,7 @@ mod connection;
 mod datagrams;
 mod demands;
 mod downlinks;
+mod instant;
 mod lifecycle;
 mod media;
 mod negotiate;
@@ -38,6 +39,7 @@ pub use api::{
     Config, DownlinkSettings, EstimatorChoice, Event, Grant, Input, MakeEstimator, Output, Protection,
     RateLimits, SocketId,
 };
+pub use instant::{InstantStats, NoStart};
 pub use stats::{DownlinkStats, DropReason, Metric, MetricKind, Stats};
 
 use crate::control::room::{MemberKey, Room};

@@ -207,7 +207,7 @@ pub struct LegStats {
     pub retransmitted_packets_sent: u64,
     /// Their bytes, RTP headers included.
     pub retransmitted_bytes_sent: u64,
-    /// Repair packets sent before anybody asked (FlexFEC).
+    /// Repair packets sent before anybody asked (`FlexFEC`).
     pub fec_packets_sent: u64,
     /// Their bytes, RTP headers included.
     pub fec_bytes_sent: u64,

@@ -7,6 +7,7 @@ use proto::units::Bitrate;
 
 use cc::PacketClass;
 
+use super::instant::InstantStats;
 use crate::transport::connection::queue::{Dropped, Step};
 use crate::transport::rtp_send::RepeatedAudio;
 
@@ -139,6 +140,8 @@ pub struct Stats {
     pub layer_switches: u64,
     /// Key frames asked of publishers.
     pub key_frame_requests: u64,
+    /// How subscribers began that needed a key frame.
+    pub instant: InstantStats,
     /// Demands said to publishers, those said again included.
     pub demands: u64,
     /// Demands that publishers have confirmed.
@@ -220,6 +223,7 @@ impl Stats {
     pub fn metrics(&self) -> Vec<Metric> {
         let mut metrics = self.counters();
         metrics.extend(self.gauges());
+        metrics.extend(self.instant.metrics());
         metrics.extend(DropReason::ALL.map(|reason| Metric {
             name: "lianmai_dropped_total",
             help: "Datagrams and packets that went no further, by reason.",
@@ -234,12 +238,14 @@ impl Stats {
             label: Some(("step", step.name())),
             value: self.queue_dropped.of_step(step),
         }));
-        metrics.extend([("base", PacketClass::Base), ("video", PacketClass::Video)].map(|(name, class)| Metric {
-            name: "lianmai_queue_dropped_pictures_total",
-            help: "The same by class: those of the smallest layers, and all others.",
-            kind: MetricKind::Counter,
-            label: Some(("class", name)),
-            value: self.queue_dropped.of_class(class),
+        metrics.extend([("base", PacketClass::Base), ("video", PacketClass::Video)].map(|(name, class)| {
+            Metric {
+                name: "lianmai_queue_dropped_pictures_total",
+                help: "The same by class: those of the smallest layers, and all others.",
+                kind: MetricKind::Counter,
+                label: Some(("class", name)),
+                value: self.queue_dropped.of_class(class),
+            }
         }));
         metrics.extend(PathClass::ALL.map(|class| Metric {
             name: "lianmai_downlinks",

@@ -9,6 +9,7 @@ mod allocations;
 mod demands;
 mod downlink;
 mod forward_repair;
+mod gop;
 mod hostility;
 mod joining;
 mod layers;
@@ -25,6 +26,7 @@ mod slots;
 mod sound;
 mod stamp;
 mod stats;
+mod strategies;
 mod transport;
 mod uplink_repair;
 

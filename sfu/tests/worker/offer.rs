@@ -234,7 +234,13 @@ pub(crate) fn published(sections: &[Use]) -> Vec<Publish> {
             Use::Simulcast(_) => RIDS.into_iter().zip(SIZES).map(layer).collect(),
             Use::Send(_) | Use::Repaired(_) | Use::Slot(_) | Use::Nothing(_) => Vec::new(),
         };
-        Some(Publish { mid: Mid(index.to_string()), source: section.source()?, muted: false, layers, strategy: Strategy::default() })
+        Some(Publish {
+            mid: Mid(index.to_string()),
+            source: section.source()?,
+            muted: false,
+            layers,
+            strategy: Strategy::default(),
+        })
     };
     sections.iter().enumerate().filter_map(publish).collect()
 }

@@ -4,13 +4,15 @@
  * In: elements. Out: `room.setLayout`, at most once per `SETTLE_MS` while a window is dragged, at once for a new tile.
  */
 
+/** @typedef {import('./types.js').Strategy} Strategy */
+
 const SETTLE_MS = 150; // a dragged window edge gives a size every frame; each layout may cost a key frame
 const SETTLE_MAX_MS = 600; // a drag that never pauses is followed all the same
 
 /** Watches elements and states their sizes in device pixels; what is out of sight has size 0. */
 export class LayoutObserver {
   #room;
-  /** @type {Map<Element, {track: string, inSight: boolean}>} */
+  /** @type {Map<Element, {track: string, strategy: Strategy | undefined, inSight: boolean}>} */
   #watched = new Map();
   #resize = new ResizeObserver(() => this.#settle());
   #sight = new IntersectionObserver((entries) => this.#sighted(entries));
@@ -29,10 +31,16 @@ export class LayoutObserver {
    * Shows a track in an element from now on; replaces what the element showed before.
    * @param {Element} element
    * @param {string} track
+   * @param {Strategy} [strategy] how it is carried to this viewer, if not as its publisher has it
    */
-  observe(element, track) {
-    if (this.#watched.get(element)?.track === track) return;
-    this.#watched.set(element, { track, inSight: true });
+  observe(element, track, strategy) {
+    const known = this.#watched.get(element);
+    if (known?.track === track) {
+      if (JSON.stringify(known.strategy) === JSON.stringify(strategy)) return;
+      known.strategy = strategy;
+      return this.#settle();
+    }
+    this.#watched.set(element, { track, strategy, inSight: true });
     this.#resize.observe(element);
     this.#sight.observe(element);
     this.#urgent = true; // the picture is not sent before the server knows of the tile
@@ -58,13 +66,14 @@ export class LayoutObserver {
     const hidden = document.visibilityState === 'hidden';
     const ratio = globalThis.devicePixelRatio || 1;
     this.#room.setLayout(
-      [...this.#watched].map(([element, { track, inSight }]) => {
+      [...this.#watched].map(([element, { track, strategy, inSight }]) => {
         const { width, height } = element.getBoundingClientRect();
         const seen = inSight && !hidden;
         return {
           track,
           width: seen ? Math.round(width * ratio) : 0,
           height: seen ? Math.round(height * ratio) : 0,
+          ...(strategy && { strategy }),
         };
       }),
     );

@@ -8,6 +8,7 @@
 
 import { sendable } from './codecs.js';
 
+/** @typedef {import('./types.js').Strategy} Strategy */
 /** @typedef {import('./types.js').Source} Source */
 /** @typedef {import('./types.js').Kind} Kind */
 /** @typedef {import('./types.js').Layer} Layer */
@@ -112,6 +113,10 @@ export class LocalTrack {
   id = null;
   /** What is sent, large to small; empty for a single encoding. @type {Layer[]} */
   layers = [];
+  /** How it is carried, if not as the room has it, and what the server was told of that last. @type {Strategy | undefined} */
+  strategy = undefined;
+  /** @type {Strategy | undefined} */
+  carried = undefined;
 
   /**
    * @param {Source} source
@@ -251,11 +256,13 @@ export class Publisher {
   publishes() {
     const sent = [...this.#sections.values()].filter((section) => section.local && section.transceiver.mid !== null);
     this.#offered = sent.map((section) => /** @type {LocalTrack} */ (section.local));
+    for (const local of this.#offered) local.carried = local.strategy;
     return sent.map((section) => ({
       mid: /** @type {string} */ (section.transceiver.mid),
       source: /** @type {LocalTrack} */ (section.local).source,
       muted: /** @type {LocalTrack} */ (section.local).muted,
       layers: /** @type {LocalTrack} */ (section.local).layers,
+      strategy: /** @type {LocalTrack} */ (section.local).strategy, // left out of the message if there is none
     }));
   }
 

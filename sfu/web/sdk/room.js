@@ -13,6 +13,7 @@ import { Peer } from './peer.js';
 import { LocalTrack } from './publisher.js';
 import { Roster } from './roster.js';
 
+/** @typedef {import('./types.js').Strategy} Strategy */
 /** @typedef {import('./types.js').RoomOptions} RoomOptions */
 /** @typedef {import('./types.js').JoinOptions} JoinOptions */
 /** @typedef {import('./types.js').RoomEvents} RoomEvents */
@@ -155,19 +156,20 @@ export class Room extends EventTarget {
    * Publishes a track, or puts another device's media in the place of the present one.
    * @param {Source} source
    * @param {MediaStreamTrack} mediaTrack
-   * @param {{muted?: boolean}} [options]
+   * @param {{muted?: boolean, strategy?: Strategy}} [options] `strategy`: how it is carried, if not as the room has it
    * @returns {Promise<void>}
    */
-  async publish(source, mediaTrack, { muted = false } = {}) {
+  async publish(source, mediaTrack, { muted = false, strategy } = {}) {
     const known = this.local.get(source);
     if (known) {
       this.#watchEnd(known, mediaTrack);
       const resized = await this.#peer?.publisher.replace(known);
       this.mute(source, muted);
+      if (strategy) this.carry(source, strategy);
       if (resized) await this.#negotiation.offer();
       return;
     }
-    const local = this.#addLocal(source, mediaTrack, muted);
+    const local = this.#addLocal(source, mediaTrack, muted, strategy);
     this.#peer?.publisher.add(local);
     await this.#negotiation.offer();
   }
@@ -198,6 +200,18 @@ export class Room extends EventTarget {
     if (!changed) return;
     if (local.id) this.#send({ type: 'mute', track: local.id, muted });
     this.#emit('localmuted', { track: local, muted });
+  }
+
+  /**
+   * Has an own track carried in this way from now on, without a new offer: to everybody who has not said otherwise.
+   * @param {Source} source
+   * @param {Strategy} strategy
+   */
+  carry(source, strategy) {
+    const local = this.local.get(source);
+    if (!local) return;
+    local.strategy = strategy;
+    this.#reconcileStrategy(local);
   }
 
   /**
@@ -250,8 +264,8 @@ export class Room extends EventTarget {
   async #open(media) {
     const { camera, microphone, refusals, opened } = await tracksFor(media);
     for (const track of opened) this.#owned.add(track);
-    if (microphone) this.#addLocal('microphone', microphone, media.muted?.microphone ?? false);
-    if (camera) this.#addLocal('camera', camera, media.muted?.camera ?? false);
+    if (microphone) this.#addLocal('microphone', microphone, media.muted?.microphone ?? false, media.strategy?.microphone);
+    if (camera) this.#addLocal('camera', camera, media.muted?.camera ?? false, media.strategy?.camera);
     if (refusals.length > 0) this.#emit('devicerefused', { refusals });
   }
 
@@ -316,6 +330,7 @@ export class Room extends EventTarget {
     for (const local of this.local.values()) {
       const known = tracks.find((track) => track.id === local.id);
       if (known && known.muted !== local.muted) this.#send({ type: 'mute', track: known.id, muted: local.muted });
+      this.#reconcileStrategy(local);
     }
   }
 
@@ -481,9 +496,11 @@ export class Room extends EventTarget {
    * @param {Source} source
    * @param {MediaStreamTrack} mediaTrack
    * @param {boolean} muted
+   * @param {Strategy} [strategy]
    */
-  #addLocal(source, mediaTrack, muted) {
+  #addLocal(source, mediaTrack, muted, strategy) {
     const local = new LocalTrack(source, mediaTrack, muted);
+    local.strategy = strategy;
     this.local.set(source, local);
     this.#watchEnd(local, mediaTrack);
     return local;
@@ -503,9 +520,19 @@ export class Room extends EventTarget {
     });
   }
 
+  /**
+   * Tells the server how an own track is carried, if it has not heard of that.
+   * @param {LocalTrack} local
+   */
+  #reconcileStrategy(local) {
+    if (!local.id || !this.#link?.signal || local.carried === local.strategy) return;
+    local.carried = local.strategy;
+    this.#send({ type: 'carry', track: local.id, strategy: local.strategy ?? {} });
+  }
+
   #sendLayout() {
     if (!this.#layout || !this.#link?.signal) return;
-    const tiles = this.#layout.filter((tile) => this.#roster.track(tile.track)?.kind === 'video').slice(0, TILES_MAX);
+    const tiles = this.#layout.filter((tile) => tile.strategy || this.#roster.track(tile.track)?.kind === 'video').slice(0, TILES_MAX);
     const text = JSON.stringify(tiles);
     if (text === this.#layoutSent) return;
     this.#layoutSent = text;

@@ -12,7 +12,22 @@
 /** @typedef {'bad_message' | 'bad_state' | 'unsupported_version' | 'bad_offer' | 'unknown_track' | 'not_allowed' | 'limit_reached'} ErrorCode */
 
 /** @typedef {{rid: string, width: number, height: number}} Layer one simulcast encoding, in pixels */
-/** @typedef {{mid: string, source: Source, muted: boolean, layers: Layer[]}} Publish */
+/** @typedef {'game' | 'chorus' | 'pk' | 'chat' | 'watch'} Scene what a track is for */
+/** @typedef {'high' | 'normal' | 'low'} Priority which of several pictures leaves first */
+/** @typedef {'least' | 'balanced' | 'smooth'} Delay how long pictures may wait: 80, 200 or 800 ms */
+/** @typedef {'retransmission' | 'forward' | 'redundant_audio'} RepairScheme */
+
+/**
+ * How a track is carried; what is left out follows from the scene, and the scene from the track's publisher or the room.
+ * @typedef {object} Strategy
+ * @property {Scene} [scene]
+ * @property {number} [deadline_ms] how long after the first attempt a lost packet is still of use, 20 to 2000
+ * @property {Delay} [delay]
+ * @property {RepairScheme[]} [repair] what may be done about losses; an empty list is nothing
+ * @property {Priority} [priority]
+ */
+
+/** @typedef {{mid: string, source: Source, muted: boolean, layers: Layer[], strategy?: Strategy}} Publish */
 /** @typedef {{id: string, kind: Kind, source: Source, muted: boolean, layers: Layer[]}} TrackInfo */
 /** @typedef {{id: string, identity: string, name: string, tracks: TrackInfo[]}} ParticipantInfo */
 /** @typedef {{name: string, participants: ParticipantInfo[]}} RoomInfo */
@@ -20,7 +35,7 @@
 /** @typedef {{rid?: string, max_kbps: number | null, active: boolean}} DemandedLayer */
 /** @typedef {{epoch: number, track: string, layers: DemandedLayer[]}} Demand what the encodings of an own track shall take */
 /** @typedef {{track: string, epoch: number, layers: {rid?: string, max_kbps: number | null}[]}} Applied */
-/** @typedef {{track: string, width: number, height: number}} Tile one visible picture, in device pixels */
+/** @typedef {{track: string, width: number, height: number, strategy?: Strategy}} Tile one visible picture, in device pixels */
 
 /**
  * @typedef {object} Joined
@@ -42,6 +57,7 @@
  *   | {type: 'offer', sdp: string, tracks: Publish[]}
  *   | {type: 'layout', tiles: Tile[]}
  *   | {type: 'mute', track: string, muted: boolean}
+ *   | {type: 'carry', track: string, strategy: Strategy}
  *   | ({type: 'applied'} & Applied)
  *   | {type: 'leave'}
  *   | {type: 'ping', sent_ms: number}} ClientMessage
@@ -92,6 +108,7 @@
  *   open (`true` means 1280x720 at 30); not published if null or left out
  * @property {MediaStreamTrack | boolean | null} [microphone] the same for the microphone
  * @property {Partial<Record<Source, boolean>>} [muted] the sources that start muted
+ * @property {Partial<Record<Source, Strategy>>} [strategy] how sources are carried, where not as the room has it
  */
 
 /** @typedef {'new' | 'connecting' | 'connected' | 'reconnecting' | 'closed'} RoomState */

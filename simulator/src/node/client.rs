@@ -96,7 +96,7 @@ impl ClientNode {
             sections: Section::all(&plan),
             dialect,
             ice: Ice::new(seed.fork("ice").generator()),
-            room: RoomState::default(),
+            room: RoomState::new(plan.ping),
             publisher: Publisher::new(node, &plan, WALL_START.offset_nanos(off), estimator, &seed),
             subscriber: Subscriber::new(node, Ssrc(own.number()), transport_id),
             plan,

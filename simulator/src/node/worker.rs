@@ -138,7 +138,8 @@ impl WorkerNode {
         {
             for run in transmits.runs() {
                 let Some(to) = node_at(run.path.remote) else { continue };
-                self.datagrams.extend(run.datagrams().map(|bytes| datagram(flow_down(to), to, bytes.to_vec())));
+                self.datagrams
+                    .extend(run.datagrams().map(|bytes| datagram(flow_down(to), to, bytes.to_vec())));
             }
             transmits.clear();
         }

@@ -13,7 +13,7 @@ use sfu::worker::{DownlinkSettings, Grant};
 
 use super::checker::{MOVING, RoomChecker};
 use super::tally::Tallies;
-use super::{Person, PersonPlan, RoomPlan, SERVER, SIGNAL_DELAY};
+use super::{Person, PersonPlan, RoomPlan, SERVER, SIGNAL_DELAY, Signaling};
 use crate::checker::Violation;
 use crate::link::LinkPlan;
 use crate::link::plan::{Loss, Rate};
@@ -103,8 +103,10 @@ pub fn run_room_with<O: Observer>(
         let id = world.add_node(Box::new(client));
         world.add_route(id, SERVER, &links(&person.way.forward));
         world.add_route(SERVER, id, &links(&person.way.backward));
-        world.add_message_route(id, SERVER, &[signal]);
-        world.add_message_route(SERVER, id, &[signal]);
+        if plan.signaling == Signaling::Beside {
+            world.add_message_route(id, SERVER, &[signal]);
+            world.add_message_route(SERVER, id, &[signal]);
+        }
     }
     heal(&mut world, plan);
     world.run_until(Instant::ZERO + plan.duration + HEALED_WITHIN + MOVING);

@@ -5,20 +5,44 @@
   let room = null;
   let peer = null;
   let waiting = null;
+  let shown = null; // the other one's picture, once it is there
+
+  const show = (track) => {
+    const video = document.createElement("video");
+    video.muted = true;
+    video.autoplay = true;
+    video.srcObject = new MediaStream([track]);
+    document.body.append(video);
+    return video;
+  };
+  const hide = (video) => {
+    video.srcObject = null;
+    video.remove();
+  };
 
   // The moment when the first decoded frame of `track` is presented.
   const firstFrame = (track) =>
     new Promise((resolve) => {
-      const video = document.createElement("video");
-      video.muted = true;
-      video.autoplay = true;
-      video.srcObject = new MediaStream([track]);
-      document.body.append(video);
+      const video = show(track);
       video.requestVideoFrameCallback(() => {
         resolve(performance.now());
-        video.srcObject = null;
-        video.remove();
+        hide(video);
       });
+    });
+
+  // How long each frame that is shown in `millis` from now has waited since its last packet came.
+  const waits = (millis) =>
+    new Promise((resolve) => {
+      const video = show(shown);
+      const until = performance.now() + millis;
+      const all = [];
+      const each = (now, frame) => {
+        all.push(frame.expectedDisplayTime - frame.receiveTime);
+        if (now < until) return video.requestVideoFrameCallback(each);
+        resolve(all);
+        hide(video);
+      };
+      video.requestVideoFrameCallback(each);
     });
 
   const openCamera = async () => {
@@ -26,8 +50,9 @@
     camera = (await navigator.mediaDevices.getUserMedia({ video })).getVideoTracks()[0];
   };
 
-  // Through the server: this page enters the room; with `timed` it waits for the other one's picture.
-  const enter = async (name, timed) => {
+  // Through the server: this page enters the room, with its camera or without; with `timed` it waits for the other one's
+  // picture.
+  const enter = async (name, timed, publishes = true) => {
     const { Room } = await import("/sdk/index.js");
     const query = new URLSearchParams({ room: "first-frame", identity: `${name}-${Math.random()}`, name });
     const reply = await fetch(`/dev/token?${query}`);
@@ -36,11 +61,11 @@
     room = new Room({ token, codec: "vp8", slots: { audio: 3, video: 3 } });
     const attached = new Promise((resolve) => {
       room.addEventListener("trackattached", ({ detail }) => {
-        if (detail.mediaTrack.kind === "video") resolve(detail.mediaTrack);
+        if (detail.mediaTrack.kind === "video") resolve((shown = detail.mediaTrack));
       });
     });
     const started = performance.now();
-    const joined = room.join({ camera });
+    const joined = room.join(publishes ? { camera } : {});
     if (!timed) return joined;
     return (await firstFrame(await attached)) - started;
   };
@@ -96,5 +121,5 @@
     waiting.close();
   };
 
-  window.timing = { openCamera, enter, leave, answer, call, hangUp };
+  window.timing = { openCamera, enter, leave, waits, answer, call, hangUp };
 }

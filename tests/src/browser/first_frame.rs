@@ -76,7 +76,7 @@ pub async fn measure(stage: &mut Stage, runs: usize, mut progress: impl FnMut(&s
     Ok(times)
 }
 
-async fn empty_page(stage: &mut Stage, name: &str) -> Result<Arc<Page>> {
+pub(super) async fn empty_page(stage: &mut Stage, name: &str) -> Result<Arc<Page>> {
     let page = stage.page(name).await?;
     page.resize(640, 480).await?;
     page.open(&format!("http://{}/healthz", stage.server()?.http())).await?;
@@ -108,7 +108,7 @@ async fn through_the_server(other: &Page, joining: &Page) -> Result<f64> {
     Ok(time)
 }
 
-fn median(values: &[f64]) -> f64 {
+pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;

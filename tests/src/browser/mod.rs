@@ -5,6 +5,7 @@ pub mod first_frame;
 mod flows;
 mod forward_repair;
 mod hostile;
+pub mod late_joiners;
 mod layers;
 mod leaving;
 mod loss;
@@ -95,6 +96,11 @@ pub fn all() -> Vec<Case> {
         case!("crash", "who vanishes is gone within 15 s", leaving::crash),
         case!("resume", "a WebSocket cut for 5 s resumes and media never stops", resume::resume),
         case!("hostile", "100,000 hostile datagrams do not disturb a call", hostile::hostile),
+        case!(
+            "late_joiners",
+            "of 30 who come one after the other, 95 in 100 see the picture within 400 ms",
+            late_joiners::late_joiners
+        ),
         case!("first_frame", "the SFU at most doubles the time to the first frame", first_frame::first_frame),
     ]
 }

@@ -195,7 +195,13 @@ pub(super) fn sdp() -> Vec<Vec<u8>> {
 
 pub(super) fn signal() -> Vec<Vec<u8>> {
     let layers = vec![Layer { rid: "h".into(), width: 1280, height: 720 }];
-    let tracks = vec![Publish { mid: "0".into(), source: Source::Camera, muted: false, layers, strategy: Strategy::default() }];
+    let tracks = vec![Publish {
+        mid: "0".into(),
+        source: Source::Camera,
+        muted: false,
+        layers,
+        strategy: Strategy::default(),
+    }];
     let offer = Offer { sdp: OFFERS[1].to_owned(), tracks };
     let tile = Tile { track: "TR_abc".into(), width: 640, height: 360, strategy: Strategy::default() };
     let requests = [
@@ -358,8 +364,13 @@ pub(super) fn worker_config() -> sfu::worker::Config {
 pub(super) fn join_text() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
     TEXT.get_or_init(|| {
-        let publish =
-            |mid: &str, source| Publish { mid: mid.into(), source, muted: false, layers: Vec::new(), strategy: Strategy::default() };
+        let publish = |mid: &str, source| Publish {
+            mid: mid.into(),
+            source,
+            muted: false,
+            layers: Vec::new(),
+            strategy: Strategy::default(),
+        };
         let tracks = vec![publish("0", Source::Microphone), publish("1", Source::Camera)];
         let offer = Offer { sdp: OFFERS[0].replace("a=sendrecv", "a=sendonly"), tracks };
         let join = Join { protocol: VERSION, client: "fuzz/1".into(), offer };

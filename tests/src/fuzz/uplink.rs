@@ -10,8 +10,8 @@ use proto::rtp::extension::{Extension, ExtensionMap};
 use proto::rtp::{ExtensionId, MutableExtension, PayloadType, RtpHeader, SeqNo, Ssrc, rtx};
 use proto::sdp::{Fmtp, SectionCodec};
 use proto::time::{Instant, NtpTime};
-use sfu::transport::strategy::Strategy;
 use sfu::transport::connection::{ConnectionPipeline, ReceiveSection};
+use sfu::transport::strategy::Strategy;
 
 const VP8: PayloadType = PayloadType(96);
 const RTX: PayloadType = PayloadType(97);
@@ -93,7 +93,14 @@ fn pipeline() -> ConnectionPipeline {
         transport_cc: true,
     };
     let (codecs, flexfec) = ([codec].into(), Some(FLEXFEC));
-    let section = ReceiveSection { mid: "0".into(), codecs, flexfec, ssrcs: Vec::new(), rids: Vec::new(), strategy: Strategy::default() };
+    let section = ReceiveSection {
+        mid: "0".into(),
+        codecs,
+        flexfec,
+        ssrcs: Vec::new(),
+        rids: Vec::new(),
+        strategy: Strategy::default(),
+    };
     let mut extensions = ExtensionMap::default();
     extensions.set(Extension::Mid, MID);
     extensions.set(Extension::TransportSequence, STAMP);

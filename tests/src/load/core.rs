@@ -16,6 +16,7 @@ use simulator::node::client::room::{News, RoomState};
 use super::bare::Sealer;
 use super::clock::Clock;
 use super::house::House;
+use super::lianmai::PING_INTERVAL;
 use super::meter;
 use super::peer::{Common, Feedback, Peer, Role};
 
@@ -149,7 +150,7 @@ impl Bench {
         let roles = std::iter::once(publisher).chain(std::iter::repeat_n(subscriber, order.subscribers));
         let client = |(number, role): (usize, Role)| {
             let peer = Peer::new(now, number as u16, role, &common);
-            Client { peer, room: RoomState::default(), wake: Some(now) }
+            Client { peer, room: RoomState::new(PING_INTERVAL), wake: Some(now) }
         };
         Self {
             clock,

@@ -3,8 +3,8 @@
 //! In: datagrams, messages, time. Out: what the worker puts out, as [`Letter`]s. A client's number is its address and its
 //! WebSocket's.
 
-use std::time::Duration;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use proto::seed::Seed;
 use proto::signal::Source;

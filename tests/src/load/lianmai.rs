@@ -12,6 +12,9 @@ use proto::time::Instant;
 use simulator::node::client::room::{News, RoomState};
 use tungstenite::{Error, Message, WebSocket};
 
+/// How often a client lets the server hear of it.
+pub(super) const PING_INTERVAL: Duration = Duration::from_secs(5);
+
 /// How long the server may take to open a WebSocket, or to answer a request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -31,7 +34,7 @@ impl Lianmai {
         let address = format!("ws://{http}/v1/signal?access_token={token}");
         let (socket, _) = tungstenite::client(address, stream).context("opening a WebSocket")?;
         socket.get_ref().set_nonblocking(true)?;
-        let mut room = RoomState::default();
+        let mut room = RoomState::new(PING_INTERVAL);
         room.join(now, offer);
         let mut lianmai = Self { socket, room };
         lianmai.flush()?;

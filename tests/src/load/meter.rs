@@ -94,16 +94,22 @@ mod tests {
 
     #[test]
     fn a_process_that_works_takes_time_and_has_memory() {
-        let own = std::process::id();
-        let before = Usage::of(own).expect("we run");
-        let mut sum = 0_u64;
-        let until = crate::load::clock::thread_time() + Duration::from_millis(30);
-        while crate::load::clock::thread_time() < until {
-            sum = std::hint::black_box(sum.wrapping_add(1));
+        let mut busy =
+            std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("sh");
+        let before = Usage::of(busy.id()).expect("it runs");
+        let clock = crate::load::clock::Clock::start();
+        let mut taken = Usage::default();
+        let until = clock.now() + Duration::from_secs(20);
+        while taken.all_ns < 20_000_000 && clock.now() < until {
+            clock.sleep_until(clock.now() + Duration::from_millis(20));
+            taken = Usage::of(busy.id()).expect("it runs").since(before);
         }
-        let taken = Usage::of(own).expect("we run").since(before);
-        assert!((25_000_000..2_000_000_000).contains(&taken.all_ns), "{taken:?}");
-        assert!(taken.memory > 1 << 20, "{taken:?}");
+        busy.kill().expect("it ran");
+        busy.wait().expect("it was ours");
+        let passed = clock.now().as_nanos() + 20_000_000;
+        assert!((20_000_000..passed).contains(&taken.all_ns), "{taken:?}");
+        assert_eq!(taken.media_ns, taken.all_ns, "no thread of it is called so");
+        assert!(taken.memory > 100_000, "{taken:?}");
         assert!(Usage::of(u32::MAX).is_err());
     }
 }

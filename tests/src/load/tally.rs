@@ -137,7 +137,7 @@ mod tests {
             ("one twice", &[5, 6, 6, 7], (3, 0, 1, 0)),
             ("a late one twice", &[5, 7, 6, 6], (3, 0, 1, 1)),
             ("older than can be told", &[5, 5_000, 6], (2, 4_994, 1, 0)),
-            ("a slot of the window used again", &[5, 6 + 1_024, 1_028], (3, 1_021 + 2 - 1, 0, 1)),
+            ("a place of the window used again", &[5, 1_030, 1_029], (3, 1_023, 0, 1)),
             ("nothing", &[], (0, 0, 0, 0)),
         ] {
             let mut tally = Tally::new();

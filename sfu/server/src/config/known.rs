@@ -35,6 +35,7 @@ pub(super) const KNOWN: &[Known] = &[
     Known { path: "downlink.start_kbps", expected: "kbit/s, from min_kbps to 10000000" },
     Known { path: "downlink.max_kbps", expected: "kbit/s, from start_kbps to 10000000" },
     Known { path: "downlink.forward_repair", expected: "true or false" },
+    Known { path: "downlink.instant_start", expected: "true or false" },
     Known { path: "metrics.bind", expected: "an IP address such as \"127.0.0.1\" or \"::\"" },
     Known { path: "metrics.port", expected: "a TCP port, 0 to 65535 (0 picks a free one)" },
     Known { path: "limit.sockets", expected: "a number of WebSockets, 1 to 1000000" },

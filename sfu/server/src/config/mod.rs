@@ -100,6 +100,8 @@ pub(crate) struct Downlink {
     pub(crate) max_kbps: u64,
     /// Whether losses may be repaired before anybody asks.
     pub(crate) forward_repair: bool,
+    /// Whether who begins to watch gets the last key frame and what came since.
+    pub(crate) instant_start: bool,
 }
 
 /// Where Prometheus reads.

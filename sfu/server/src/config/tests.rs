@@ -42,8 +42,8 @@ fn without_any_source_the_defaults_hold() {
     assert_eq!((config.bind.to_string().as_str(), config.keys.len()), ("::", 0));
     let with_key = load(&format!("[keys]\na = '{LONG}'"), &[], &[]).unwrap();
     assert!(!with_key.rtc.use_loopback, "loopback is for development");
-    let Downlink { min_kbps, start_kbps, max_kbps, forward_repair } = config.downlink;
-    assert!(forward_repair);
+    let Downlink { min_kbps, start_kbps, max_kbps, forward_repair, instant_start } = config.downlink;
+    assert!(forward_repair && instant_start);
     assert_eq!((config.room.scene, min_kbps, start_kbps, max_kbps), (Scene::Pk, 60, 1_000, 25_000));
 }
 

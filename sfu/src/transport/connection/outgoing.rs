@@ -203,7 +203,8 @@ impl ConnectionPipeline {
         let Some(downlink) = &self.downlink else { return self.admit(now, slot, stream, packet) };
         let is_first = !packet.is_sound() && send.begins_picture(stream, packet);
         let shown = send.current() == Some(stream);
-        let may_wait = is_first && (shown || packet.is_key_frame()) && !(downlink.is_empty() && send.is_whole());
+        let may_wait =
+            is_first && (shown || packet.is_key_frame()) && !(downlink.is_empty() && send.is_whole());
         let room = if send.is_left_out(stream, packet) {
             Room::LeaveOut
         } else if may_wait {
@@ -227,7 +228,13 @@ impl ConnectionPipeline {
     }
 
     /// Lets a packet into the pacer for which there is room, if its slot wants it.
-    fn admit(&mut self, now: Instant, slot: usize, stream: StreamId, packet: &SourcePacket) -> Offered {
+    pub(super) fn admit(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        stream: StreamId,
+        packet: &SourcePacket,
+    ) -> Offered {
         let Some(send) = self.slots.get_mut(slot) else { return Offered::Refused };
         match send.admit(now, stream, packet) {
             Admitted::Yes(mut pending) => {
@@ -236,10 +243,14 @@ impl ConnectionPipeline {
                     && pending.class() == PacketClass::Base
                 {
                     // What waits of a larger layer would leave behind the smallest one's, and is no use then.
-                    let class = PacketClass::Video;
-                    let larger = waiting(downlink, slot).len() as u64;
-                    self.outgoing.queue.note_dropped(Step::Tier, class, larger);
-                    downlink.retain(|_, queued| queued.slot != slot || !queued.pending.is_picture());
+                    let is_larger = |(of, _): (StreamId, u32)| of != stream;
+                    let larger = waiting(downlink, slot).iter().filter(|own| is_larger(own.picture)).count();
+                    if larger > 0 {
+                        self.outgoing.queue.note_dropped(Step::Tier, PacketClass::Video, larger as u64);
+                        downlink.retain(|_, queued| {
+                            queued.slot != slot || !queued.pending.picture().is_some_and(is_larger)
+                        });
+                    }
                 }
                 if send.is_key_frame(packet) {
                     let size = pending.payload_len() as u64 + PACKET_OVERHEAD;

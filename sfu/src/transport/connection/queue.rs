@@ -6,8 +6,8 @@
 //! **How long.** A slot's limit is its strategy's ([`Strategy::queue_max`]: 80, 200 or 800 ms), more where the path's jitter
 //! makes more usual ([`Downlink::limit`]: twice that at most), half for a layer that is to be left, and on top of that what
 //! the key frames of the last [`KEY_FRAMES_FOR`] take to leave, [`KEY_FRAMES_MAX`] at most: whoever comes needs one, and it is
-//! larger than a short queue. A picture waits as long as what is ahead of its lane takes to leave, or as that has waited
-//! already, whichever is longer: a path that stands still is seen as well as one that is slow.
+//! larger than a short queue. How long a picture would wait is the pacer's to say ([`Downlink::wait`]);
+//! where others of higher priority pass it that is up to half too little while the queue builds up.
 //!
 //! **What goes**, each only if what was before it did not suffice:
 //! 1. [`Step::Temporal`]: pictures of the upper temporal layers, the highest first, until the queue is short again;
@@ -17,7 +17,8 @@
 //!    larger one goes when the smaller one's key frame is there;
 //! 4. [`Step::Video`]: all that waits of the slot, when the first of it has waited twice the limit: the path stands still.
 //!
-//! Sound never goes, and of a picture that has begun to leave nothing does. What is dropped before it was written leaves
+//! Sound never goes, and of a picture that has begun to leave nothing does, but for one of a larger layer that the key frame
+//! of the smallest one overtakes. What is dropped before it was written leaves
 //! no hole in the numbers that a subscriber would ask to fill.
 //!
 //! [`Strategy::queue_max`]: crate::transport::strategy::Strategy::queue_max
@@ -43,6 +44,9 @@ const KEY_FRAMES_FOR: Duration = Duration::from_secs(1);
 
 /// and how much of one all of them may excuse: nine small ones at a megabit a second.
 const KEY_FRAMES_MAX: Duration = Duration::from_millis(600);
+
+/// What has waited no longer than the shortest queue of a layer that is to be left, twice, is of no slot too old.
+const STALE_MIN: Duration = Duration::from_millis(80);
 
 /// What was done because pictures would have waited for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -164,7 +168,7 @@ pub(super) enum Room {
 /// A picture that waits, as far as it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Waiting {
-    picture: (StreamId, u32),
+    pub(super) picture: (StreamId, u32),
     size: DataSize,
 }
 
@@ -205,7 +209,7 @@ impl ConnectionPipeline {
             self.slots.iter_mut().for_each(RtpSendPipeline::restart);
             given_up = true;
         }
-        if downlink.is_empty() {
+        if downlink.queue_delay(now) <= STALE_MIN {
             return given_up;
         }
         for slot in 0..self.slots.len() {
@@ -301,20 +305,23 @@ impl ConnectionPipeline {
         if is_wanted { Room::Enough } else { Room::None }
     }
 
-    /// Drops a slot's newest pictures until the rest of what waits leaves within the limit.
+    /// Drops a slot's newest pictures until all others begin to leave within the limit.
     fn drop_tail(&mut self, (slot, lane): (usize, Lane), limit: Duration) {
         let Some(downlink) = &mut self.downlink else { return };
-        let mut over = downlink.ahead(lane) - downlink.target().pacing * limit;
-        if over == DataSize::ZERO {
-            return;
-        }
+        let allowed = downlink.target().pacing * limit;
+        let mut ahead = downlink.ahead(lane);
         let mut doomed = Vec::new();
-        for Waiting { picture, size } in waiting(downlink, slot).into_iter().rev() {
-            if over == DataSize::ZERO || self.slots[slot].partial() == Some(picture) {
-                break;
+        if ahead > allowed {
+            for Waiting { picture, size } in waiting(downlink, slot).into_iter().rev() {
+                if ahead - size <= allowed || self.slots[slot].partial() == Some(picture) {
+                    break;
+                }
+                ahead -= size;
+                doomed.push(picture);
             }
-            over -= size;
-            doomed.push(picture);
+        }
+        if doomed.is_empty() {
+            return;
         }
         self.outgoing.queue.dropped.add(Step::Tail, lane.class, doomed.len() as u64);
         downlink.retain(|_, queued| {
@@ -358,3 +365,6 @@ pub(super) fn waiting(downlink: &Downlink<super::Queued>, slot: usize) -> Vec<Wa
     }
     all
 }
+
+#[cfg(test)]
+mod tests;

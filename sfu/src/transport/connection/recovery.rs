@@ -13,8 +13,17 @@ use proto::time::Instant;
 use super::{ConnectionPipeline, Received, RtpDrop};
 use crate::transport::packet::StreamId;
 use crate::transport::rtp_recv::{RecvDrop, RtpRecvPipeline, Way};
+use crate::transport::strategy::Strategy;
 
 impl ConnectionPipeline {
+    /// The streams of a section come in this way from now on.
+    pub fn set_section_strategy(&mut self, section: usize, strategy: Strategy) {
+        let Some(Some(own)) = self.sections.get_mut(section) else { return };
+        own.strategy = strategy;
+        let streams = self.streams.values_mut().filter(|stream| stream.origin().section == section);
+        streams.for_each(|stream| stream.set_strategy(strategy));
+    }
+
     /// A packet that what was handled last has restored, or why it is not taken; poll until `None`.
     pub fn poll_restored(&mut self, now: Instant) -> Option<Result<Received, RtpDrop>> {
         let id = self.restoring?;

@@ -24,6 +24,8 @@ pub struct DownlinkSettings {
     pub estimator: EstimatorChoice,
     /// Whether losses are repaired before anybody asks, where a subscriber takes that.
     pub forward_repair: bool,
+    /// Whether who begins to watch a stream gets its last key frame and what came since, where its path carries that.
+    pub instant_start: bool,
 }
 
 impl DownlinkSettings {
@@ -41,6 +43,7 @@ impl Default for DownlinkSettings {
             scene: Scene::default(),
             estimator: EstimatorChoice::default(),
             forward_repair: true,
+            instant_start: true,
         }
     }
 }

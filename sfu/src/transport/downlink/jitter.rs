@@ -48,11 +48,8 @@ impl Jitter {
         self.least = Some(known);
         let base = self.least_before.map_or(known, |before| before.min(known));
         let excess = Duration::from_nanos(most.saturating_sub(base).max(0) as u64);
-        self.usual = if excess > self.usual {
-            (self.usual + UP).min(excess)
-        } else {
-            self.usual.saturating_sub(DOWN)
-        };
+        self.usual =
+            if excess > self.usual { (self.usual + UP).min(excess) } else { self.usual.saturating_sub(DOWN) };
     }
 
     /// How much longer than at best packets are usually under way.

@@ -135,6 +135,10 @@ mod tests {
             assert_eq!(view.extension(ExtensionId(4)), orientation, "{name}");
             assert_eq!(view.extensions().count(), 1 + usize::from(orientation.is_some()), "{name}");
         }
-        assert_eq!(written(&mut Headers::new(&ExtensionMap::default()), turned).len(), 12, "nothing negotiated");
+        assert_eq!(
+            written(&mut Headers::new(&ExtensionMap::default()), turned).len(),
+            12,
+            "nothing negotiated"
+        );
     }
 }

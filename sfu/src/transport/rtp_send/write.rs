@@ -53,21 +53,18 @@ impl RtpSendPipeline {
             }
             What::Parity(parity) => {
                 let transport = self.extensions.id(Extension::TransportSequence).zip(transport);
-                let written = self.repair.write(parity, transport, out);
-                written.iter().for_each(|_| self.counts.parity.add(out.len()));
-                written.map_or(Written::Nothing, Written::Parity)
+                let Some(covered) = self.repair.write(parity, transport, out) else {
+                    return Written::Nothing;
+                };
+                self.counts.parity.add(out.len());
+                Written::Parity(covered)
             }
         }
     }
 
     /// Writes a packet of the stream of retransmissions with nothing but `length` bytes of padding, at most
     /// [`PADDING_MAX`], to `out`, which must be empty; whether the subscriber negotiated such a stream.
-    pub fn write_padding(
-        &mut self,
-        length: usize,
-        transport: Option<SeqNo>,
-        out: &mut Plaintext,
-    ) -> bool {
+    pub fn write_padding(&mut self, length: usize, transport: Option<SeqNo>, out: &mut Plaintext) -> bool {
         let Some(payload_type) = self.rtx_payload_type() else { return false };
         let seq = self.next_rtx();
         let header = RtpHeader { payload_type, marker: false, seq, timestamp: 0, ssrc: self.rtx_ssrc };
@@ -85,7 +82,9 @@ impl RtpSendPipeline {
         out: &mut Plaintext,
     ) -> Written {
         if admission == Admission::Switch {
-            self.rewriter.switch(wall, stream, packet);
+            let is_of = |(of, first, _): &mut (_, _, _)| (*of, *first) == (stream, packet.seq);
+            let catch_up = self.catch_up.take_if(is_of).map(|(_, _, catch_up)| catch_up);
+            self.rewriter.switch(wall, stream, packet, catch_up);
         } else if self.rewriter.stream() != Some(stream) {
             return Written::Nothing; // the slot's next stream has overtaken it
         }

@@ -12,9 +12,9 @@ const REASONS = {
   disconnected: 'no media path',
   muted: 'muted',
   hidden: 'out of sight',
-  bandwidth: 'the path carries no more',
-  key_frame: 'waits for a key frame',
-  publisher: 'no more is sent',
+  bandwidth: 'bandwidth',
+  key_frame: 'key frame awaited',
+  publisher: 'not published',
 };
 
 /**

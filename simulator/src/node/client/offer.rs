@@ -198,7 +198,13 @@ pub fn published(sections: &[Section]) -> Vec<Publish> {
             Section::Camera(layers) => (Source::Camera, layers.iter().map(layer).collect()),
             Section::Slot(_) => return None,
         };
-        Some(Publish { mid: Mid(index.to_string()), source, muted: false, layers, strategy: Strategy::default() })
+        Some(Publish {
+            mid: Mid(index.to_string()),
+            source,
+            muted: false,
+            layers,
+            strategy: Strategy::default(),
+        })
     };
     sections.iter().enumerate().filter_map(publish).collect()
 }

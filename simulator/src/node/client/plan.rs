@@ -23,6 +23,8 @@ pub struct ClientPlan {
     pub microphone: Option<MicrophonePlan>,
     /// How many others it has room for: slots of each kind.
     pub slots: usize,
+    /// How often it pings over its WebSocket.
+    pub ping: Duration,
     /// What it shows from each time on; before the first one it states no layout.
     pub layouts: Vec<(Duration, LayoutPlan)>,
 }

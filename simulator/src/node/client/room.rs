@@ -1,7 +1,7 @@
 //! The room as a client knows it from what it was told, and what it says.
 //!
-//! In: the server's messages, the plan's layouts. Out: requests as JSON (`proto::signal`). Time: a ping each
-//! `PING_INTERVAL`. Limit: none; the server limits rooms.
+//! In: the server's messages, the plan's layouts. Out: requests as JSON (`proto::signal`). Time: a ping as
+//! often as the plan has it. Limit: none; the server limits rooms.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -14,9 +14,6 @@ use proto::signal::{
 use proto::time::Instant;
 
 use super::plan::LayoutPlan;
-
-/// How often the server wants to be pinged.
-const PING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What a message means beyond the room's state.
 #[derive(Debug)]
@@ -40,8 +37,9 @@ pub enum News {
 }
 
 /// See the module's description.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RoomState {
+    ping: Duration,
     others: BTreeMap<ParticipantId, Participant>,
     bindings: BTreeMap<Mid, SlotBinding>,
     /// The layout as it was stated last.
@@ -53,9 +51,23 @@ pub struct RoomState {
 }
 
 impl RoomState {
+    /// Knows nothing, and pings so often once it has joined.
+    pub fn new(ping: Duration) -> Self {
+        Self {
+            ping,
+            others: BTreeMap::new(),
+            bindings: BTreeMap::new(),
+            stated: None,
+            joined: false,
+            next_request: 0,
+            ping_at: None,
+            out: VecDeque::new(),
+        }
+    }
+
     /// Enters the room.
     pub fn join(&mut self, now: Instant, offer: Offer) {
-        self.ping_at = Some(now + PING_INTERVAL);
+        self.ping_at = Some(now + self.ping);
         let client = "simulator/1".to_owned();
         self.request(ClientMessage::Join(Join { protocol: VERSION, client, offer }));
     }
@@ -105,7 +117,7 @@ impl RoomState {
     /// Time passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.ping_at.is_some_and(|at| at <= now) {
-            self.ping_at = Some(now + PING_INTERVAL);
+            self.ping_at = Some(now + self.ping);
             self.request(ClientMessage::Ping { sent_ms: now.as_micros() as f64 / 1e3 });
         }
     }
@@ -183,7 +195,12 @@ impl RoomState {
         tiles
             .flat_map(|(other, (width, height))| {
                 let pictures = other.tracks.iter().filter(|track| track.kind == Kind::Video);
-                pictures.map(move |track| Tile { track: track.id.clone(), width, height, strategy: Strategy::default() })
+                pictures.map(move |track| Tile {
+                    track: track.id.clone(),
+                    width,
+                    height,
+                    strategy: Strategy::default(),
+                })
             })
             .collect()
     }

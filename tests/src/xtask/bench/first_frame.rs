@@ -1,4 +1,5 @@
-//! `cargo xtask bench first-frame`: from joining to the first decoded frame, against a direct `PeerConnection`.
+//! `cargo xtask bench first-frame`: from joining to the first decoded frame, against a direct `PeerConnection`; with
+//! `--late`, for many who come one after the other, with instant start and without.
 
 use std::path::PathBuf;
 
@@ -8,6 +9,7 @@ use proto::seed::Seed;
 use serde_json::json;
 
 use crate::browser::first_frame;
+use crate::browser::late_joiners::{self, LateJoiners};
 use crate::browser::stage::Stage;
 use crate::xtask::{cargo, install};
 
@@ -23,12 +25,18 @@ pub(in crate::xtask) struct Options {
     /// Runs each way; the result is their median.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
+    /// Measures so many viewers who come one after the other instead, with instant start and without.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    late: Option<u32>,
 }
 
 /// Measures it.
 pub(super) async fn run(options: &Options) -> Result<()> {
     install::chromium()?;
     cargo::build_server()?;
+    if let Some(joiners) = options.late {
+        return late(joiners as usize, options.json).await;
+    }
     let mut stage = Stage::new(crate::xtask::media_folder()?, Seed::from_number(0));
     let times = first_frame::measure(&mut stage, options.runs as usize, |line| eprintln!("{line}")).await;
     let times = times.inspect_err(|_| eprint!("{}", stage.remains()))?;
@@ -40,7 +48,6 @@ pub(super) async fn run(options: &Options) -> Result<()> {
     }
     eprintln!("median {sfu:>11.0} {direct:>12.0}   ratio {ratio:.2}");
     if options.json {
-        let tenths = |value: f64| (value * 10.0).round() / 10.0;
         let row = json!({
             "bench": "first-frame",
             "sfu_ms": tenths(sfu),
@@ -55,4 +62,42 @@ pub(super) async fn run(options: &Options) -> Result<()> {
         eprintln!("plotted in {}", file.display());
     }
     Ok(())
+}
+
+/// Measures viewers who come late, each way on a stage of its own.
+async fn late(joiners: usize, json: bool) -> Result<()> {
+    let mut rows = Vec::new();
+    for instant_start in [true, false] {
+        let mut stage = Stage::new(crate::xtask::media_folder()?, Seed::from_number(0));
+        if !instant_start {
+            stage.serve_with(&[late_joiners::WITHOUT]).await?;
+        }
+        let late = late_joiners::measure(&mut stage, joiners, |line| eprintln!("{line}")).await;
+        rows.push((instant_start, late.inspect_err(|_| eprint!("{}", stage.remains()))?));
+    }
+    eprintln!("{:>13} {:>8} {:>8} {:>9} {:>8}", "instant start", "p50, ms", "p95, ms", "wait, ms", "freezes");
+    for (instant_start, late) in &rows {
+        let LateJoiners { freezes, .. } = late;
+        let (p50, p95) = (late.percentile_ms(50), late.percentile_ms(95));
+        let wait = late.wait_median_ms();
+        eprintln!("{instant_start:>13} {p50:>8.0} {p95:>8.0} {wait:>9.0} {freezes:>8}");
+        if json {
+            let row = json!({
+                "bench": "first-frame",
+                "case": "late-joiners",
+                "instant_start": instant_start,
+                "p50_ms": tenths(p50),
+                "p95_ms": tenths(p95),
+                "wait_ms": tenths(wait),
+                "freezes": freezes,
+                "runs": joiners,
+            });
+            println!("{row}");
+        }
+    }
+    Ok(())
+}
+
+fn tenths(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
 }

@@ -4,7 +4,10 @@
 //! code of the server: the structures that the kernel reads hold pointers, which are made and used within one call of
 //! [`Sender::send`], while what they point to is borrowed.
 
-#![expect(unsafe_code, reason = "no safe library sends runs of datagrams to several destinations in one call")]
+#![expect(
+    unsafe_code,
+    reason = "no safe library sends runs of datagrams to several destinations in one call"
+)]
 
 use std::io;
 use std::mem;
@@ -84,8 +87,7 @@ fn write_control(header: &mut msghdr, control: &mut Control, run: &Run<'_>) {
             used += put(control, used, (libc::IPPROTO_IP, libc::IP_PKTINFO), info);
         }
         Some(IpAddr::V6(from)) => {
-            let info =
-                in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: from.octets() }, ipi6_ifindex: 0 };
+            let info = in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: from.octets() }, ipi6_ifindex: 0 };
             used += put(control, used, (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO), info);
         }
         None => {}

@@ -57,12 +57,7 @@ impl Outgoing {
     /// `mapped`: whether the socket is an IPv6 one, to which IPv4 is `::ffff:0:0/96`.
     pub(super) fn new(shared: Arc<Shared>, mapped: bool) -> Self {
         let segments = shared.state.max_gso_segments() > 1;
-        Self {
-            shared,
-            segments,
-            sender: Sender::new(mapped),
-            counts: Sent::default(),
-        }
+        Self { shared, segments, sender: Sender::new(mapped), counts: Sent::default() }
     }
 
     /// Sends what there is.
