@@ -17,9 +17,10 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 const LOG_LINES_MAX: usize = 10_000;
 
 /// What the server runs with: one worker, loopback only, ports of the system's choice.
-const ENVIRONMENT: [(&str, &str); 5] = [
+const ENVIRONMENT: [(&str, &str); 6] = [
     ("LIANMAI_METRICS__PORT", "0"),
     ("LIANMAI_RTC__UDP_PORT", "0"),
+    ("LIANMAI_RTC__TCP_PORT", "0"),
     ("LIANMAI_RTC__WORKERS", "1"),
     ("LIANMAI_RTC__USE_LOOPBACK", "true"),
     ("LIANMAI_RTC__NODE_IP", "127.0.0.1"),
@@ -34,6 +35,8 @@ pub struct Ready {
     pub metrics: SocketAddr,
     /// The media port of each worker.
     pub udp: Vec<u16>,
+    /// The media port of all workers by TCP, if there is one.
+    pub tcp: Option<u16>,
     /// The name of the key that tokens are signed with.
     pub key: String,
     /// That key.
@@ -110,6 +113,11 @@ impl Server {
     /// Where the only worker receives media.
     pub fn media(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.ready.udp.first().copied().unwrap_or_default()))
+    }
+
+    /// Where it receives media by TCP, if it does.
+    pub fn media_tcp(&self) -> Option<SocketAddr> {
+        self.ready.tcp.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     }
 
     /// Everything that it logged so far, for a failure's report.

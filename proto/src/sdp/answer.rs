@@ -19,8 +19,10 @@ pub struct Answer {
     pub ice: IceCredentials,
     /// The digest of the certificate that the server shows.
     pub fingerprint: Fingerprint,
-    /// Where the server can be reached, the preferred address first.
+    /// Where the server can be reached by UDP, the preferred address first.
     pub candidates: Vec<SocketAddr>,
+    /// Where it waits for TCP connections, the preferred address first: the choice after all those by UDP.
+    pub tcp_candidates: Vec<SocketAddr>,
     /// The number of this session in `o=`; below 2^63 and the same in each answer of a connection.
     pub session_id: u64,
     /// The number of this answer in its session; one more each time.
@@ -144,7 +146,7 @@ fn write_all(
             write_media_line(text, plan)?;
             write_transport(text, answer)?;
             if bundle.first() == Some(&plan.section.mid.as_str()) {
-                write_candidates(text, &answer.candidates)?; // the bundle's first section speaks for all
+                write_candidates(text, answer)?; // the bundle's first section speaks for all
             }
             write_media(text, plan)?;
         }
@@ -185,20 +187,32 @@ fn write_transport(text: &mut String, answer: &Answer) -> fmt::Result {
     text.write_str("\r\na=setup:passive\r\n")
 }
 
-/// Host candidates for component 1 (RFC 8839 §5.1). Preferences fall in the order of the list (RFC 8445 §5.1.2.1);
-/// addresses have their own foundation each, for an agent checks one of a foundation before it unfreezes the others.
-fn write_candidates(text: &mut String, candidates: &[SocketAddr]) -> fmt::Result {
+/// Host candidates for component 1 (RFC 8839 §5.1, RFC 6544 §4.5). Preferences fall in the order of the lists (RFC 8445
+/// §5.1.2.1); addresses have their own foundation each for each protocol, for an agent checks one of a foundation before it
+/// unfreezes the others.
+fn write_candidates(text: &mut String, answer: &Answer) -> fmt::Result {
     const HOST: u32 = 126; // type preference: RFC 8445 §5.1.2.2
-    let mut addresses: Vec<IpAddr> = Vec::new();
-    for (index, candidate) in candidates.iter().enumerate() {
-        let (ip, port) = (candidate.ip().to_canonical(), candidate.port());
-        let place = addresses.iter().position(|&address| address == ip).unwrap_or(addresses.len());
-        if place == addresses.len() {
-            addresses.push(ip);
+    const TCP_HOST: u32 = 90; // what libwebrtc gives its own, below all that is UDP but relays, as RFC 6544 §4.2 asks
+    const PASSIVE: u32 = 4 << 13; // direction preference of a host that waits for connections: RFC 6544 §4.2
+    let mut foundations: Vec<(IpAddr, u32)> = Vec::new();
+    let mut number = |ip: IpAddr, kind: u32| {
+        let place = foundations.iter().position(|known| *known == (ip, kind)).unwrap_or(foundations.len());
+        if place == foundations.len() {
+            foundations.push((ip, kind));
         }
-        let local_preference = u32::from(u16::MAX).saturating_sub(index as u32);
-        let priority = (HOST << 24) | (local_preference << 8) | 255; // 256 less component 1
-        write!(text, "a=candidate:{} 1 udp {priority} {ip} {port} typ host\r\n", place + 1)?;
+        place + 1
+    };
+    let priority = |kind: u32, local_preference: u32| (kind << 24) | (local_preference << 8) | 255; // 256 less component 1
+    for (index, candidate) in answer.candidates.iter().enumerate() {
+        let (ip, port) = (candidate.ip().to_canonical(), candidate.port());
+        let priority = priority(HOST, u32::from(u16::MAX).saturating_sub(index as u32));
+        write!(text, "a=candidate:{} 1 udp {priority} {ip} {port} typ host\r\n", number(ip, HOST))?;
+    }
+    for (index, candidate) in answer.tcp_candidates.iter().enumerate() {
+        let (ip, port) = (candidate.ip().to_canonical(), candidate.port());
+        let priority = priority(TCP_HOST, PASSIVE + 0x1fff_u32.saturating_sub(index as u32));
+        let foundation = number(ip, TCP_HOST);
+        write!(text, "a=candidate:{foundation} 1 tcp {priority} {ip} {port} typ host tcptype passive\r\n")?;
     }
     text.write_str("a=end-of-candidates\r\n")
 }
@@ -341,6 +355,7 @@ mod tests {
                 digest: (240..=255).chain(0..16).collect(),
             },
             candidates: vec!["192.0.2.1:7882".parse().unwrap(), "[2001:db8::1]:7882".parse().unwrap()],
+            tcp_candidates: Vec::new(),
             session_id: i64::MAX as u64,
             version: 3,
             sections,
@@ -648,6 +663,7 @@ mod tests {
         answer.candidates = ["192.0.2.1:1", "[::ffff:192.0.2.1]:2", "198.51.100.1:3"]
             .map(|text| text.parse().unwrap())
             .to_vec();
+        answer.tcp_candidates = ["192.0.2.1:4", "[2001:db8::1]:4"].map(|text| text.parse().unwrap()).to_vec();
         let text = write_answer(&offer, &answer);
         let candidates: Vec<_> = text.lines().filter(|line| line.starts_with("a=candidate")).collect();
         assert_eq!(
@@ -656,6 +672,8 @@ mod tests {
                 "a=candidate:1 1 udp 2130706431 192.0.2.1 1 typ host",
                 "a=candidate:1 1 udp 2130706175 192.0.2.1 2 typ host",
                 "a=candidate:2 1 udp 2130705919 198.51.100.1 3 typ host",
+                "a=candidate:3 1 tcp 1520435199 192.0.2.1 4 typ host tcptype passive",
+                "a=candidate:4 1 tcp 1520434943 2001:db8::1 4 typ host tcptype passive",
             ]
         );
     }

@@ -11,12 +11,14 @@ use crate::config::{FILE, Secret};
 
 /// What there is to say.
 pub(crate) struct Started<'a> {
-    /// The TCP address.
+    /// The address of HTTP.
     pub(crate) http: SocketAddr,
     /// The TCP address of metrics.
     pub(crate) metrics: SocketAddr,
     /// The workers' UDP ports.
     pub(crate) udp: &'a [u16],
+    /// The port for media by TCP, if there is one.
+    pub(crate) tcp: Option<u16>,
     /// The addresses announced for media.
     pub(crate) announced: &'a [IpAddr],
     /// Whether a public address was configured.
@@ -35,12 +37,13 @@ impl Started<'_> {
             ip if ip.is_unspecified() || ip.is_loopback() => "localhost".to_owned(),
             ip => in_address(ip),
         };
+        let tcp = self.tcp.map(|port| format!(" and TCP {port}")).unwrap_or_default();
         let mut lines = vec![
             format!("lianmai {}", env!("CARGO_PKG_VERSION")),
             format!("  page       http://{host}:{port}/"),
             format!("  signaling  ws://{host}:{port}/v1/signal?access_token=TOKEN"),
             format!("  metrics    http://{}/metrics", self.metrics),
-            format!("  media      UDP {}, announced at {}", list(self.udp), list(self.announced)),
+            format!("  media      UDP {}{tcp}, announced at {}", list(self.udp), list(self.announced)),
         ];
         if let Some((name, secret)) = self.dev_key {
             lines.push(format!("  key        {name}, made for this run; its secret is {}", secret.reveal()));
@@ -59,7 +62,9 @@ impl Started<'_> {
     pub(crate) fn ready(&self) -> String {
         let (http, metrics) = (reachable(self.http), reachable(self.metrics));
         let (key, secret) = self.dev_key.map(|(name, secret)| (name, secret.reveal())).unzip();
-        json!({"http": http, "metrics": metrics, "udp": self.udp, "key": key, "secret": secret}).to_string()
+        let (udp, tcp) = (self.udp, self.tcp);
+        json!({"http": http, "metrics": metrics, "udp": udp, "tcp": tcp, "key": key, "secret": secret})
+            .to_string()
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -76,7 +81,7 @@ impl Started<'_> {
         } else if self.external_ip.is_none() && self.announced.iter().all(|ip| is_private(*ip)) {
             warnings.push(
                 "only private addresses are announced: media works from this network only; \
-                 behind NAT set rtc.external_ip to the public address and forward the UDP ports"
+                 behind NAT set rtc.external_ip to the public address and forward the media ports"
                     .to_owned(),
             );
         }
@@ -118,8 +123,8 @@ mod tests {
     fn started<'a>(announced: &'a [IpAddr], dev_key: Option<(&'a str, &'a Secret)>) -> Started<'a> {
         let http = "[::]:7880".parse().unwrap();
         let metrics = "127.0.0.1:6789".parse().unwrap();
-        let (udp, external_ip, keys) = (&[7882, 7883][..], None, vec!["app"]);
-        Started { http, metrics, udp, announced, external_ip, keys, dev_key }
+        let (udp, tcp, external_ip, keys) = (&[7882, 7883][..], Some(7881), None, vec!["app"]);
+        Started { http, metrics, udp, tcp, announced, external_ip, keys, dev_key }
     }
 
     #[test]
@@ -129,12 +134,14 @@ mod tests {
         for part in [
             "http://localhost:7880/",
             "http://127.0.0.1:6789/metrics",
-            "UDP 7882, 7883, announced at 10.0.0.5",
+            "UDP 7882, 7883 and TCP 7881, announced at 10.0.0.5",
             "devkey",
             &"s".repeat(32),
         ] {
             assert!(text.contains(part), "{part} is not in:\n{text}");
         }
+        let without = Started { tcp: None, ..started(&[PRIVATE], None) };
+        assert!(without.lines().join("\n").contains("UDP 7882, 7883, announced"));
         assert_eq!(in_address("2001:db8::1".parse().unwrap()), "[2001:db8::1]");
     }
 
@@ -165,6 +172,7 @@ mod tests {
                 "http": "127.0.0.1:7880",
                 "metrics": "127.0.0.1:6789",
                 "udp": [7882, 7883],
+                "tcp": 7881,
                 "key": "devkey",
                 "secret": "s".repeat(32),
             })

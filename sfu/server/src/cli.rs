@@ -47,7 +47,8 @@ pub(crate) enum Command {
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) keys: Flags,
-    /// Prints one line of JSON on stdout when everything listens: {"http","metrics","udp","key","secret"}. For tests.
+    /// Prints one line of JSON on stdout when everything listens: {"http","metrics","udp","tcp","key","secret"}. For
+    /// tests.
     #[arg(long)]
     pub(crate) print_ready: bool,
 }
@@ -112,6 +113,12 @@ pub(crate) struct Flags {
     /// UDP port of the first media worker, 0 for free ones [rtc.udp_port].
     #[arg(long, value_name = "PORT", allow_negative_numbers = true)]
     udp_port: Option<String>,
+    /// TCP port for media, 0 for a free one [rtc.tcp_port].
+    #[arg(long, value_name = "PORT", allow_negative_numbers = true)]
+    tcp_port: Option<String>,
+    /// Whether media may come by TCP, where UDP does not work [rtc.use_tcp].
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    use_tcp: Option<String>,
     /// TCP port of /metrics, 0 for a free one [metrics.port].
     #[arg(long, value_name = "PORT", allow_negative_numbers = true)]
     metrics_port: Option<String>,
@@ -149,6 +156,8 @@ impl Flags {
             (&["bind"][..], "--bind", &self.bind),
             (&["port"], "--port", &self.port),
             (&["rtc", "udp_port"], "--udp-port", &self.udp_port),
+            (&["rtc", "tcp_port"], "--tcp-port", &self.tcp_port),
+            (&["rtc", "use_tcp"], "--use-tcp", &self.use_tcp),
             (&["metrics", "port"], "--metrics-port", &self.metrics_port),
             (&["rtc", "workers"], "--workers", &self.workers),
             (&["rtc", "node_ip"], "--node-ip", &self.node_ip),

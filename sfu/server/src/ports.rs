@@ -20,6 +20,8 @@ pub(crate) struct Ports {
     pub(crate) metrics: TcpListener,
     /// Media, one for each worker.
     pub(crate) media: Vec<UdpSocket>,
+    /// Media by TCP, one for all workers, if it is wanted.
+    pub(crate) media_tcp: Option<TcpListener>,
 }
 
 /// A port that cannot be had.
@@ -43,7 +45,9 @@ impl Ports {
         let media = (0..config.rtc.workers)
             .map(|index| bind_media(SocketAddr::new(bound, media_port(config.rtc.udp_port, index))))
             .collect::<Result<_, _>>()?;
-        Ok(Self { bound, listener, metrics, media })
+        let tcp = config.rtc.use_tcp.then_some(SocketAddr::new(bound, config.rtc.tcp_port));
+        let media_tcp = tcp.map(|address| listen(address, "tcp-port", "rtc.tcp_port")).transpose()?;
+        Ok(Self { bound, listener, metrics, media, media_tcp })
     }
 }
 
@@ -76,18 +80,21 @@ mod tests {
     use super::*;
     use crate::config::Sources;
 
+    /// A configuration of free ports but for these.
+    fn config(ports: &[(&str, u16)]) -> Config {
+        let free = ["PORT", "METRICS__PORT", "RTC__TCP_PORT"].map(|name| (name, "0".to_owned()));
+        let free = [("BIND", "127.0.0.1".to_owned())].into_iter().chain(free);
+        let named = ports.iter().map(|(name, port)| (*name, port.to_string()));
+        let variables = free.chain(named);
+        let environment = variables.map(|(name, value)| (format!("LIANMAI_{name}"), value)).collect();
+        Config::load(Sources { environment, cores: 1, ..Sources::default() }).unwrap()
+    }
+
     #[tokio::test]
     async fn a_taken_port_is_named_with_the_way_to_another() {
         let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
-        let variables = [
-            ("BIND", "127.0.0.1".to_owned()),
-            ("PORT", "0".to_owned()),
-            ("METRICS__PORT", "0".to_owned()),
-            ("RTC__UDP_PORT", port.to_string()),
-        ];
-        let environment = variables.map(|(name, value)| (format!("LIANMAI_{name}"), value)).into();
-        let config = Config::load(Sources { environment, cores: 1, ..Sources::default() }).unwrap();
+        let config = config(&[("RTC__UDP_PORT", port)]);
         let Err(error) = Ports::open(&config) else { panic!("the port is taken") };
         let text = error.to_string();
         assert!(text.starts_with(&format!("cannot listen on UDP 127.0.0.1:{port}: ")), "{text}");
@@ -97,6 +104,19 @@ mod tests {
             Ports::open(&config).map(|ports| ports.media.len()).map_err(|error| error.to_string()),
             Ok(1)
         );
+    }
+
+    #[tokio::test]
+    async fn media_by_tcp_has_a_port_unless_it_is_not_wanted() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let mut config = config(&[("RTC__UDP_PORT", 0), ("RTC__TCP_PORT", port)]);
+        let Err(error) = Ports::open(&config) else { panic!("the port is taken") };
+        assert!(error.to_string().contains("--tcp-port or rtc.tcp_port"), "{error}");
+        config.rtc.tcp_port = 0;
+        assert!(Ports::open(&config).unwrap().media_tcp.is_some());
+        config.rtc.use_tcp = false;
+        assert!(Ports::open(&config).unwrap().media_tcp.is_none());
     }
 
     #[test]

@@ -12,8 +12,10 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use proto::seed::Seed;
 use proto::units::Bitrate;
 use sfu::network::dtls::Certificate;
-use sfu::worker;
+use sfu::worker::{self, WorkerMark};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::banner::Started;
@@ -21,6 +23,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Downlink, Secret};
 use crate::http::room_stats::Asking;
 use crate::http::{self, App};
+use crate::media::tcp::{Door, Places};
 use crate::media::{self, Command, Pin, Published};
 use crate::ports::{PortError, Ports};
 use crate::rooms::Rooms;
@@ -67,20 +70,24 @@ pub(crate) async fn run(mut config: Config, ready: Ready) -> Result<(), ServeErr
     raise_file_limit();
     let seed = Seed::new(random());
     let dev_key = make_dev_key(&mut config.keys, &seed);
-    let Ports { bound, listener, metrics: scraped, media: sockets } = Ports::open(&config)?;
+    let Ports { bound, listener, metrics: scraped, media: sockets, media_tcp } = Ports::open(&config)?;
     let interfaces = addresses::interfaces().map_err(system("cannot list the network interfaces"))?;
     let announced = addresses::announced(&config, bound, &interfaces);
     let http = listener.local_addr().map_err(system("cannot read the TCP port"))?;
     let metrics = scraped.local_addr().map_err(system("cannot read the metrics' TCP port"))?;
     let udp = udp_ports(&sockets).map_err(system("cannot read the UDP ports"))?;
+    let tcp = media_tcp.as_ref().map(TcpListener::local_addr).transpose();
+    let tcp = tcp.map_err(system("cannot read the TCP port for media"))?.map(|address| address.port());
 
     let recorder = media::recorder();
     media::describe_metrics();
     tokio::spawn(keep_up(recorder.clone()));
     let clock = Clock::start();
     let (closing, is_closing) = watch::channel(false);
-    let mut workers =
-        Workers::start(&config, clock, &seed, sockets.into_iter().zip(udp.iter().copied()), &announced)?;
+    let listening = Listening { sockets, udp: &udp, tcp, announced: &announced };
+    let mut workers = Workers::start(&config, clock, &seed, listening)?;
+    let door = Door { workers: workers.inboxes.clone(), places: Places::new(config.limit.sockets) };
+    let letting_in = media_tcp.map(|listener| tokio::spawn(door.serve(listener)));
     let app = Arc::new(App {
         dev_key,
         keys: config.keys,
@@ -104,7 +111,8 @@ pub(crate) async fn run(mut config: Config, ready: Ready) -> Result<(), ServeErr
     let external_ip = config.rtc.external_ip;
     let dev_key = app.dev_key.as_deref().map(|name| (name, &app.keys[name]));
     let keys = app.keys.keys().map(String::as_str).collect();
-    let started = Started { http, metrics, udp: &udp, announced: &announced, external_ip, keys, dev_key };
+    let (udp_ports, announced) = (&udp[..], &announced[..]);
+    let started = Started { http, metrics, udp: udp_ports, tcp, announced, external_ip, keys, dev_key };
     started.lines().iter().for_each(|line| eprintln!("{line}"));
     if ready == Ready::Print {
         println!("{}", started.ready());
@@ -119,6 +127,7 @@ pub(crate) async fn run(mut config: Config, ready: Ready) -> Result<(), ServeErr
         workers.participants()
     );
     accepting.abort();
+    letting_in.iter().for_each(JoinHandle::abort);
     closing.send_replace(true);
     let everyone = async {
         workers.drain().await;
@@ -128,6 +137,18 @@ pub(crate) async fn run(mut config: Config, ready: Ready) -> Result<(), ServeErr
         tracing::warn!("some clients did not say goodbye in time");
     }
     Ok(())
+}
+
+/// Where media comes in.
+struct Listening<'a> {
+    /// A socket for each worker.
+    sockets: Vec<UdpSocket>,
+    /// Their ports.
+    udp: &'a [u16],
+    /// The port for TCP connections, if there is one.
+    tcp: Option<u16>,
+    /// The addresses to tell clients.
+    announced: &'a [IpAddr],
 }
 
 /// The media workers.
@@ -144,17 +165,20 @@ impl Workers {
         config: &Config,
         clock: Clock,
         seed: &Seed,
-        sockets: impl ExactSizeIterator<Item = (UdpSocket, u16)>,
-        announced: &[IpAddr],
+        listening: Listening<'_>,
     ) -> Result<Self, ServeError> {
+        let Listening { sockets, udp, tcp, announced } = listening;
+        let at = |port: u16| announced.iter().map(move |&ip| SocketAddr::new(ip, port));
         let rooms = Rooms::new(sockets.len());
         let (tell, ended) = mpsc::channel(sockets.len().max(1));
         let certificate = Certificate::generate();
         let residence: Vec<Arc<Published>> = (0..sockets.len()).map(|_| Arc::default()).collect();
         let mut inboxes = Vec::with_capacity(sockets.len());
-        for (index, (socket, port)) in sockets.enumerate() {
+        for (index, (socket, port)) in sockets.into_iter().zip(udp).enumerate() {
             let core = worker::Config {
-                candidates: announced.iter().map(|&ip| SocketAddr::new(ip, port)).collect(),
+                candidates: at(*port).collect(),
+                tcp_candidates: tcp.into_iter().flat_map(at).collect(),
+                mark: WorkerMark::new(index).expect("the configuration limits the workers to the marks"),
                 protection: worker::Protection::Srtp {
                     certificate: certificate.clone(),
                     epoch: clock.epoch(),

@@ -9,7 +9,7 @@
 //!
 //! Which path is used is the peer's choice. The first proved path is used until it says more, since DTLS may start
 //! before the peer nominates (RFC 8445 §12.1). A nomination then takes over from a path that
-//! - has lower priority (a peer that nominates aggressively nominates all its paths), or
+//! - has lower priority (a peer that nominates aggressively nominates all its paths; UDP comes before TCP), or
 //! - is no longer nominated, which is how Chromium moves: its checks nominate what it uses and nothing else, or
 //! - has been silent for `SILENCE`, or belongs to the time before an ICE restart.
 
@@ -19,12 +19,12 @@ use std::time::Duration;
 use proto::seed::Chance;
 use proto::time::Instant;
 
-use super::path::Path;
+use super::path::{Path, Protocol};
 use super::stun::{BindingRequest, StunError};
 
 const PATHS_MAX: usize = 16; // a phone has two networks, each with IPv4, IPv6 and perhaps a relay; the rest are guests
 const EVENTS_MAX: usize = 8; // the owner drains after every call, so one or two; beyond this the oldest goes
-const UFRAG_LETTERS: usize = 8; // 47 bits: not guessed among a server's sessions, and RFC 8839 §5.4 wants 4
+const UFRAG_LETTERS: usize = 8; // after the mark; 47 bits: not guessed among a server's sessions, and RFC 8839 §5.4 wants 4
 const PASSWORD_LETTERS: usize = 24; // 142 bits; RFC 8445 §5.3 wants 128
 
 /// How long the peer may take to send its first request: it gathers candidates, perhaps by slow TURN servers.
@@ -46,6 +46,44 @@ const SILENCE: Duration = Duration::from_secs(3);
 /// Two paths of a phone differ by up to about this much delay; flapping would cost more than waiting.
 const LATE_MEDIA: Duration = Duration::from_millis(250);
 
+/// Which of a server's workers has a session: the first letter of the user name fragments that it hands out.
+///
+/// Each worker has a UDP port of its own, but TCP connections come to one port for all of them, and each is to be given to
+/// the worker whose session its first binding request names. The letter says so, with no table between the threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerMark(u8);
+
+impl WorkerMark {
+    /// RFC 8839 §5.4's `ice-char`.
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+    /// The most workers that can be told apart.
+    pub const WORKERS_MAX: usize = Self::LETTERS.len();
+
+    /// The mark of the only or the first worker.
+    pub const FIRST: Self = Self(0);
+
+    /// The mark of a worker, numbered from 0; `None` from [`Self::WORKERS_MAX`] on.
+    pub fn new(worker: usize) -> Option<Self> {
+        (worker < Self::WORKERS_MAX).then_some(Self(worker as u8))
+    }
+
+    /// The mark in a user name fragment of ours; `None` if no worker made it.
+    pub fn of(ufrag: &str) -> Option<Self> {
+        let letter = ufrag.bytes().next()?;
+        Self::new(Self::LETTERS.iter().position(|known| *known == letter)?)
+    }
+
+    /// The worker's number, from 0.
+    pub fn worker(self) -> usize {
+        usize::from(self.0)
+    }
+
+    fn letter(self) -> char {
+        char::from(Self::LETTERS[self.worker()])
+    }
+}
+
 /// The user name fragment and password of one end.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
@@ -56,9 +94,10 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// New ones that nobody can guess.
-    pub fn generate(chance: &mut Chance) -> Self {
-        Self { ufrag: chance.text(UFRAG_LETTERS), pwd: chance.text(PASSWORD_LETTERS) }
+    /// New ones of this worker's that nobody can guess.
+    pub fn generate(mark: WorkerMark, chance: &mut Chance) -> Self {
+        let ufrag = format!("{}{}", mark.letter(), chance.text(UFRAG_LETTERS));
+        Self { ufrag, pwd: chance.text(PASSWORD_LETTERS) }
     }
 }
 
@@ -105,6 +144,14 @@ struct ProvedPath {
     is_nominated: bool, // by the last check
     checked_at: Instant,
     media_at: Option<Instant>,
+}
+
+impl ProvedPath {
+    /// What decides between paths that are equally nominated. UDP comes first whatever the peer's priorities are: by TCP one
+    /// lost packet holds up all that follow.
+    fn rank(&self) -> (bool, u32) {
+        (self.path.protocol == Protocol::Udp, self.priority)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -192,7 +239,7 @@ impl IceLite {
         }
         self.paths.retain(|proved| now < proved.checked_at + CONSENT_TIMEOUT);
         let best =
-            self.paths.iter().max_by_key(|proved| (proved.generation, proved.is_nominated, proved.priority));
+            self.paths.iter().max_by_key(|proved| (proved.generation, proved.is_nominated, proved.rank()));
         if let Some(path) = best.map(|proved| proved.path) {
             self.select(now, path);
             return;
@@ -220,6 +267,11 @@ impl IceLite {
     /// Where to send; `None` before the first request and after consent has expired.
     pub fn selected(&self) -> Option<Path> {
         self.selected.map(|selection| selection.path)
+    }
+
+    /// When the peer proved for the last time that it is at this path's remote end; `None` if it has not, or too long ago.
+    pub fn checked_at(&self, path: Path) -> Option<Instant> {
+        self.proved(path).map(|proved| proved.checked_at)
     }
 
     /// Whether the peer has proved that it is at this path's remote end.
@@ -252,7 +304,7 @@ impl IceLite {
             let heard_at = used.media_at.map_or(used.checked_at, |at| at.max(used.checked_at));
             checked.is_nominated
                 && (used.generation < checked.generation
-                    || used.priority < checked.priority
+                    || used.rank() < checked.rank()
                     || !used.is_nominated
                     || now.since(heard_at) >= SILENCE)
         });
@@ -314,9 +366,12 @@ mod tests {
 
     const HOME: u8 = 1;
     const STREET: u8 = 2;
+    /// From here on hosts come by TCP.
+    const BY_TCP: u8 = 100;
 
     fn path(host: u8) -> Path {
-        Path { local: None, remote: ([203, 0, 113, host], 5000).into() }
+        let remote = ([203, 0, 113, host], 5000).into();
+        if host < BY_TCP { Path::udp(None, remote) } else { Path::tcp(None, remote) }
     }
 
     fn credentials(ufrag: &str, pwd: &str) -> Credentials {
@@ -364,10 +419,42 @@ mod tests {
     #[test]
     fn credentials_are_long_enough_and_not_printed() {
         let mut chance = Seed::from_number(1).generator();
-        let (one, two) = (Credentials::generate(&mut chance), Credentials::generate(&mut chance));
-        assert_eq!((one.ufrag.len(), one.pwd.len()), (8, 24));
+        let mut generate = || Credentials::generate(WorkerMark::FIRST, &mut chance);
+        let (one, two) = (generate(), generate());
+        assert_eq!((one.ufrag.len(), one.pwd.len()), (9, 24));
         assert_ne!(one, two);
         assert!(!format!("{one:?}").contains(&one.pwd));
+    }
+
+    #[test]
+    fn a_fragment_tells_whose_it_is() {
+        let mut chance = Seed::from_number(2).generator();
+        for worker in 0..WorkerMark::WORKERS_MAX {
+            let mark = WorkerMark::new(worker).expect("one of the workers");
+            let ufrag = Credentials::generate(mark, &mut chance).ufrag;
+            assert_eq!(WorkerMark::of(&ufrag).map(WorkerMark::worker), Some(worker), "{ufrag}");
+        }
+        assert_eq!((WorkerMark::new(WorkerMark::WORKERS_MAX), WorkerMark::of("")), (None, None));
+        assert_eq!(WorkerMark::of("-12345678"), None, "no letter of RFC 8839's");
+    }
+
+    #[test]
+    fn udp_comes_before_tcp_whatever_the_priorities_are() {
+        let mut ice = session();
+        nominate(&mut ice, 1, BY_TCP, 9);
+        assert_eq!(ice.selected(), Some(path(BY_TCP)), "the first that works is used");
+        nominate(&mut ice, 2, HOME, 1);
+        assert_eq!(ice.selected(), Some(path(HOME)), "UDP takes over from TCP");
+        nominate(&mut ice, 3, BY_TCP, 9);
+        assert_eq!(ice.selected(), Some(path(HOME)), "and not the other way");
+        nominate(&mut ice, 3_002, BY_TCP, 9);
+        assert_eq!(ice.selected(), Some(path(BY_TCP)), "unless UDP is silent");
+        nominate(&mut ice, 3_003, HOME, 1);
+        check(&mut ice, 3_004, Check { host: HOME, priority: 1, nominates: false });
+        nominate(&mut ice, 3_005, BY_TCP, 9);
+        assert_eq!(ice.selected(), Some(path(BY_TCP)), "or the peer uses UDP no longer");
+        assert_eq!(ice.checked_at(path(HOME)), Some(at(3_004)));
+        assert_eq!(ice.checked_at(path(STREET)), None);
     }
 
     #[test]

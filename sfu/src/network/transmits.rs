@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     fn path(port: u16) -> Path {
-        Path { local: None, remote: ([192, 0, 2, 1], port).into() }
+        Path::udp(None, ([192, 0, 2, 1], port).into())
     }
 
     /// The runs of datagrams of these sizes to these ports: each as port, size and how many.

@@ -1,6 +1,6 @@
 //! What a shell says to a worker and what it hears back: the only types of this crate that a shell needs.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use cc::Transition;
 use proto::ids::{ParticipantId, RoomName, SessionId};
@@ -10,6 +10,8 @@ use proto::time::NtpTime;
 use proto::units::Bitrate;
 
 use crate::network::dtls::Certificate;
+pub use crate::network::ice_lite::WorkerMark;
+pub use crate::network::path::{Path, Protocol};
 pub use crate::transport::downlink::{DownlinkSettings, EstimatorChoice, MakeEstimator};
 pub use cc::RateLimits;
 
@@ -18,6 +20,11 @@ pub use cc::RateLimits;
 pub struct Config {
     /// The addresses at which clients reach this worker's UDP socket; they become its ICE candidates.
     pub candidates: Vec<SocketAddr>,
+    /// The addresses at which clients reach the server's TCP listener, from where their connections come to this worker: the
+    /// last choice of a client. Empty if there is none.
+    pub tcp_candidates: Vec<SocketAddr>,
+    /// Which worker of its server this is.
+    pub mark: WorkerMark,
     /// How packets are protected on their way.
     pub protection: Protection,
     /// Where chance comes from: identifiers, ICE credentials, SSRCs.
@@ -69,12 +76,10 @@ pub struct Grant {
 /// Something that happened outside.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// A UDP datagram arrived. It may be altered: decryption happens in place where it can.
+    /// A datagram arrived. It may be altered: decryption happens in place where it can.
     Datagram {
-        /// The local address it was sent to, where the shell knows; replies leave from there.
-        local: Option<IpAddr>,
-        /// Where it came from.
-        remote: SocketAddr,
+        /// The way it came; replies go back by it.
+        path: Path,
         /// Its bytes.
         bytes: &'a mut [u8],
     },
@@ -154,19 +159,19 @@ pub enum Event {
         room: RoomName,
         /// Who.
         participant: ParticipantId,
-        /// The remote address.
-        remote: SocketAddr,
+        /// The way of its media.
+        path: Path,
         /// The SRTP protection profile; `none` in simulations.
         profile: &'static str,
     },
-    /// A participant's media now goes by another address.
+    /// A participant's media now goes another way.
     PathChanged {
         /// Where.
         room: RoomName,
         /// Who.
         participant: ParticipantId,
-        /// The new remote address.
-        remote: SocketAddr,
+        /// The new way.
+        path: Path,
     },
     /// Congestion control towards a subscriber takes another phase.
     DownlinkChanged {

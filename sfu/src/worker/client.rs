@@ -13,6 +13,7 @@ use super::connection::Connection;
 use super::demands::{Demanded, Wish};
 use crate::control::allocation::Allocator;
 use crate::control::room::MemberKey;
+use crate::network::path::Protocol;
 use crate::transport::connection::ConnectionPipeline;
 use crate::transport::packet::StreamId;
 
@@ -78,8 +79,8 @@ pub(super) struct Client {
     /// The layers that were fit to be watched when last looked at: for newcomers, then for those who watch them.
     pub(super) fit: Vec<StreamId>,
     pub(super) wake: Option<Instant>,
-    /// Where its media last was sent to.
-    pub(super) remote: Option<IpAddr>,
+    /// Where its media last was sent to, and by what.
+    pub(super) remote: Option<(Protocol, IpAddr)>,
     /// Whether it is among those who may have something to send.
     pub(super) is_due: bool,
     /// What it was told over its WebSocket that its pacer does not know of yet: it takes the same way as media.

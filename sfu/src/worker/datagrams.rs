@@ -117,22 +117,23 @@ impl Worker {
             ConnectionEvent::Connected(profile) => {
                 client.note_media();
                 if let Some(path) = client.connection.ice.selected() {
-                    client.remote = Some(path.remote.ip());
-                    self.emit(Event::MediaConnected { room, participant, remote: path.remote, profile });
+                    client.remote = Some((path.protocol, path.remote.ip()));
+                    self.emit(Event::MediaConnected { room, participant, path, profile });
                 }
                 self.handle_media_open(now, key);
             }
             ConnectionEvent::PathSelected { path, outage } => {
                 if client.connection.is_open() {
                     client.note_media();
-                    let moved = client.remote.replace(path.remote.ip()) != Some(path.remote.ip());
+                    let to = Some((path.protocol, path.remote.ip()));
+                    let moved = std::mem::replace(&mut client.remote, to) != to;
                     if outage == Outage::Past {
                         client.pipeline.slots_mut().iter_mut().for_each(RtpSendPipeline::restart);
                     }
                     if moved || outage == Outage::Past {
                         self.renew_downlink(now, key);
                     }
-                    self.emit(Event::PathChanged { room, participant, remote: path.remote });
+                    self.emit(Event::PathChanged { room, participant, path });
                     self.handle_media_open(now, key);
                 }
             }

@@ -62,8 +62,7 @@ impl Worker {
                 self.end(now, key, LeaveReason::ConnectionLost, CloseCode::SessionOver, reason);
             }
             Some(Lapse::MediaLost) => {
-                let reason =
-                    "no media path to the server works: is its UDP port reachable from the client's network?";
+                let reason = "no media path to the server works: are its media ports reachable from the client's network?";
                 self.end(now, key, LeaveReason::ConnectionLost, CloseCode::MediaLost, reason);
             }
             Some(Lapse::SocketSilent) => {

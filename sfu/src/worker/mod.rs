@@ -36,14 +36,13 @@ use proto::units::Bitrate;
 use slab::Slab;
 
 pub use api::{
-    Config, DownlinkSettings, EstimatorChoice, Event, Grant, Input, MakeEstimator, Output, Protection,
-    RateLimits, SocketId,
+    Config, DownlinkSettings, EstimatorChoice, Event, Grant, Input, MakeEstimator, Output, Path, Protection,
+    Protocol, RateLimits, SocketId, WorkerMark,
 };
 pub use instant::{InstantStats, NoStart};
 pub use stats::{DownlinkStats, DropReason, Metric, MetricKind, Stats};
 
 use crate::control::room::{MemberKey, Room};
-use crate::network::path::Path;
 pub use crate::network::transmits::{Run, Transmits};
 use crate::transport::rtp_send::{Plaintext, Tables};
 use client::{Client, ClientKey};
@@ -121,9 +120,7 @@ impl Worker {
     pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
         self.now = now;
         match input {
-            Input::Datagram { local, remote, bytes } => {
-                self.handle_datagram(now, Path { local, remote }, bytes);
-            }
+            Input::Datagram { path, bytes } => self.handle_datagram(now, path, bytes),
             Input::SocketOpened { socket, grant, session } => {
                 self.handle_socket_opened(now, socket, grant, session);
             }
@@ -186,6 +183,13 @@ impl Worker {
             let downlink = client.pipeline.downlink()?;
             Some((remote, downlink.target().rate, downlink.state()))
         })
+    }
+
+    /// When the client whose path this is proved for the last time that it is there; `None` if nobody has: a connection without
+    /// is of no use.
+    pub fn checked_at(&self, path: Path) -> Option<Instant> {
+        let client = self.clients.get(self.by_path.get(&path)?.0)?;
+        client.connection.ice.checked_at(path)
     }
 
     fn wall(&self, now: Instant) -> NtpTime {

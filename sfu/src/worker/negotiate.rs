@@ -161,7 +161,7 @@ impl Worker {
         self.next_number += 1;
         let participant = ParticipantId(format!("PA_{}", self.chance.text(12)));
         let session = SessionId(self.chance.text(32));
-        let ours = Credentials::generate(&mut self.chance);
+        let ours = Credentials::generate(self.config.mark, &mut self.chance);
         self.by_session.insert(session.clone(), MemberKey(self.clients.vacant_key()));
         let credentials = IcePair { ours, theirs: peer_credentials(offer) };
         let peers = offer.fingerprints.iter().map(peer_fingerprint).collect();
@@ -190,7 +190,7 @@ impl Worker {
         if self.clients[key.0].connection.credentials().theirs == theirs {
             return;
         }
-        let ours = Credentials::generate(&mut self.chance);
+        let ours = Credentials::generate(self.config.mark, &mut self.chance);
         self.clients[key.0].connection.restart(IcePair { ours, theirs });
         self.note_ufrags(key);
     }
@@ -296,6 +296,7 @@ impl Worker {
                 },
             },
             candidates: self.config.candidates.clone(),
+            tcp_candidates: self.config.tcp_candidates.clone(),
             session_id: client.identity.sdp_session,
             version: client.sdp_version,
             sections: sections.collect(),

@@ -27,6 +27,7 @@ mod sound;
 mod stamp;
 mod stats;
 mod strategies;
+mod tcp;
 mod transport;
 mod uplink_repair;
 

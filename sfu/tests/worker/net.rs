@@ -19,7 +19,8 @@ use proto::units::{Bitrate, DataSize};
 use sfu::network::demux::{PacketKind, classify};
 use sfu::network::dtls::Certificate;
 use sfu::worker::{
-    Config, DownlinkSettings, EstimatorChoice, Event, Grant, Input, Output, Protection, SocketId, Worker,
+    Config, DownlinkSettings, EstimatorChoice, Event, Grant, Input, Output, Path, Protection, Protocol,
+    SocketId, Worker, WorkerMark,
 };
 
 use super::allocations::Allocations;
@@ -29,6 +30,9 @@ const OUTPUTS_MAX: usize = 5_000; // an input of one datagram reaches at most so
 
 /// The worker's address.
 pub(crate) const SERVER: &str = "203.0.113.1:7882";
+
+/// Where the server's TCP listener is, which stands before the worker.
+pub(crate) const TCP_SERVER: &str = "203.0.113.1:7881";
 
 /// Whether a datagram arrives.
 pub(crate) type Filter = Box<dyn FnMut(Instant, &[u8]) -> bool>;
@@ -52,15 +56,17 @@ pub(crate) struct Link {
     pub(crate) down: Option<Filter>,
     /// Nothing arrives any more, neither datagrams nor messages, and nobody says so.
     pub(crate) silent: bool,
-    /// No datagram arrives any more.
+    /// No UDP datagram arrives any more.
     pub(crate) udp_silent: bool,
     pub(crate) address: SocketAddr,
+    /// What carries its datagrams.
+    pub(crate) protocol: Protocol,
     pub(crate) socket: Option<SocketId>,
 }
 
 #[derive(Debug)]
 enum Delivery {
-    Datagram { remote: SocketAddr, bytes: Vec<u8> },
+    Datagram { path: Path, bytes: Vec<u8> },
     Open { socket: SocketId, peer: usize, session: Option<SessionId> },
     Up { socket: SocketId, text: String },
     Broken { socket: SocketId },
@@ -108,6 +114,8 @@ impl Net {
         let wall_start = NtpTime::from_bits(0xe9a1_0000_0000_0000);
         let config = Config {
             candidates: vec![SERVER.parse().expect("an address")],
+            tcp_candidates: vec![TCP_SERVER.parse().expect("an address")],
+            mark: WorkerMark::FIRST,
             protection: Protection::Srtp { certificate: Certificate::generate(), epoch },
             seed: seed.fork("server"),
             wall_clock: wall_start,
@@ -158,6 +166,7 @@ impl Net {
             silent: false,
             udp_silent: false,
             address: SocketAddr::from(([10, 0, (number >> 8) as u8, number as u8], 50_000)),
+            protocol: Protocol::Udp,
             socket: None,
         });
         self.peer_wakes.push(None);
@@ -195,6 +204,15 @@ impl Net {
         self.settle_peer(peer);
     }
 
+    /// A client's datagrams go by this protocol from now on, and from another port.
+    pub(crate) fn carry(&mut self, peer: usize, protocol: Protocol) {
+        let link = &mut self.links[peer];
+        link.protocol = protocol;
+        link.address.set_port(link.address.port() + 1);
+        self.peers[peer].transport.check_soon(self.now);
+        self.settle_peer(peer);
+    }
+
     /// Does something with a client at this moment.
     pub(crate) fn with<T>(&mut self, peer: usize, act: impl FnOnce(&mut Peer) -> T) -> T {
         let done = act(&mut self.peers[peer]);
@@ -214,8 +232,13 @@ impl Net {
 
     /// Gives the worker a datagram at this moment, from any address.
     pub(crate) fn inject(&mut self, remote: SocketAddr, bytes: &[u8]) {
+        self.inject_by(Path::udp(None, remote), bytes);
+    }
+
+    /// Gives the worker a datagram at this moment that came this way.
+    pub(crate) fn inject_by(&mut self, path: Path, bytes: &[u8]) {
         let mut bytes = bytes.to_vec();
-        self.input(Input::Datagram { local: None, remote, bytes: &mut bytes });
+        self.input(Input::Datagram { path, bytes: &mut bytes });
     }
 
     /// Lets time pass.
@@ -266,11 +289,11 @@ impl Net {
 
     fn arrive(&mut self, delivery: Delivery) {
         match delivery {
-            Delivery::Datagram { remote, mut bytes } => {
+            Delivery::Datagram { path, mut bytes } => {
                 if let Some(captured) = &mut self.captured {
-                    captured.push((remote, bytes.clone()));
+                    captured.push((path.remote, bytes.clone()));
                 }
-                self.input(Input::Datagram { local: None, remote, bytes: &mut bytes });
+                self.input(Input::Datagram { path, bytes: &mut bytes });
             }
             Delivery::Open { socket, peer, session } => {
                 let Peer { room, identity, .. } = &self.peers[peer];
@@ -305,9 +328,9 @@ impl Net {
             let lost = loss > 0 && self.chance.number() % 1_000 < loss;
             let link = &mut self.links[peer];
             let passes = link.up.as_mut().is_none_or(|passes| passes(self.now, &bytes));
-            if passes && !lost && !link.silent && !link.udp_silent {
-                let remote = link.address;
-                self.deliver(peer, Delivery::Datagram { remote, bytes });
+            if passes && !lost && link.carries() {
+                let path = link.path();
+                self.deliver(peer, Delivery::Datagram { path, bytes });
             }
         }
         while let Some(text) = self.peers[peer].poll_message() {
@@ -324,7 +347,7 @@ impl Net {
             assert!(transmits.datagrams() < OUTPUTS_MAX, "the worker does not come to an end");
             let mut sent = Vec::new();
             for run in transmits.runs() {
-                let found = self.links.iter().position(|link| link.address == run.path.remote);
+                let found = self.links.iter().position(|link| link.path() == run.path);
                 let Some(peer) = found else { continue };
                 sent.extend(run.datagrams().map(|datagram| (peer, datagram.to_vec())));
             }
@@ -363,8 +386,7 @@ impl Net {
         let waited = link.pass(self.now, bytes.len());
         if passes
             && !lost
-            && !link.silent
-            && !link.udp_silent
+            && link.carries()
             && let Some(waited) = waited
         {
             self.deliver_after(peer, Delivery::DatagramDown { peer, bytes }, waited);
@@ -393,6 +415,15 @@ impl Net {
 }
 
 impl Link {
+    /// The client's way, as the worker sees it.
+    pub(crate) fn path(&self) -> Path {
+        Path { protocol: self.protocol, local: None, remote: self.address }
+    }
+
+    fn carries(&self) -> bool {
+        !self.silent && (self.protocol == Protocol::Tcp || !self.udp_silent)
+    }
+
     /// How long a datagram to the client waits at the narrow place; `None` if it does not fit.
     fn pass(&mut self, now: Instant, bytes: usize) -> Option<Duration> {
         let Some((rate, queue)) = self.narrow else { return Some(Duration::ZERO) };

@@ -266,6 +266,7 @@ pub(crate) struct Answered {
     pub(crate) setup: String,
     pub(crate) is_lite: bool,
     pub(crate) candidates: Vec<SocketAddr>,
+    pub(crate) tcp_candidates: Vec<SocketAddr>,
     pub(crate) sections: BTreeMap<Mid, AnsweredSection>,
 }
 
@@ -292,7 +293,12 @@ pub(crate) fn read_answer(text: &str) -> Answered {
             "setup" => value.clone_into(&mut answered.setup),
             "candidate" => {
                 let fields: Vec<&str> = value.split(' ').collect();
-                answered.candidates.push(format!("{}:{}", fields[4], fields[5]).parse().expect("an address"));
+                let of = match fields[2] {
+                    "udp" => &mut answered.candidates,
+                    "tcp" => &mut answered.tcp_candidates,
+                    other => panic!("a candidate by {other}"),
+                };
+                of.push(format!("{}:{}", fields[4], fields[5]).parse().expect("an address"));
             }
             "mid" => mid = Some(Mid::from(value)),
             "sendonly" | "recvonly" | "sendrecv" | "inactive" => key.clone_into(&mut section.direction),

@@ -10,7 +10,9 @@ use std::time::Duration;
 use proto::seed::Seed;
 use proto::time::{Instant, NtpTime};
 use proto::units::{Bitrate, DataSize};
-use sfu::worker::{Config, DownlinkSettings, Grant, Input, Output, Protection, SocketId, Stats, Worker};
+use sfu::worker::{
+    Config, DownlinkSettings, Grant, Input, Output, Path, Protection, SocketId, Stats, Worker, WorkerMark,
+};
 
 use super::{Fact, Node};
 use crate::packet::{FlowId, IP_UDP_HEADERS, NodeId, Packet, Payload};
@@ -67,6 +69,8 @@ impl WorkerNode {
     pub fn new(seed: &Seed, grants: BTreeMap<NodeId, Grant>, downlink: DownlinkSettings) -> Self {
         let config = Config {
             candidates: vec![SERVER],
+            tcp_candidates: Vec::new(),
+            mark: WorkerMark::FIRST,
             protection: Protection::Plain,
             seed: seed.fork("sfu"),
             wall_clock: WALL_START,
@@ -161,7 +165,7 @@ impl Node for WorkerNode {
         match packet.payload {
             Payload::Datagram(mut bytes) => {
                 let remote = address_of(packet.from);
-                self.handle_input(now, Input::Datagram { local: None, remote, bytes: &mut bytes });
+                self.handle_input(now, Input::Datagram { path: Path::udp(None, remote), bytes: &mut bytes });
             }
             Payload::Message(text) => self.handle_message(now, packet.from, &text),
             Payload::Filler | Payload::Media(_) => {

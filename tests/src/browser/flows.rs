@@ -26,16 +26,22 @@ pub(super) async fn flows(stage: &mut Stage, codec: &str, people: usize) -> Resu
     for name in &["ann", "bob", "cyd"][..people] {
         pages.push(stage.join(name, &entry).await?);
     }
-    for page in &pages {
+    everyone_sees_everyone(&pages, codec).await
+}
+
+/// That each of `pages` sees and hears all the others, who send `codec`.
+pub(super) async fn everyone_sees_everyone(pages: &[Arc<Page>], codec: &str) -> Result<String> {
+    let people = pages.len();
+    for page in pages {
         page.sees(people - 1, Duration::from_secs(10)).await?;
     }
     tokio::time::sleep(SETTLES).await;
 
-    let before = look(&pages).await?;
+    let before = look(pages).await?;
     tokio::time::sleep(MEASURED).await;
-    let after = look(&pages).await?;
+    let after = look(pages).await?;
     let shares = shares(codec, &before, &after)?;
-    for page in &pages {
+    for page in pages {
         check_pictures(page, people - 1).await?;
         check_sound(page, people - 1).await?;
         let shown: usize = page.eval("probe.shown()").await?;

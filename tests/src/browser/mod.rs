@@ -13,6 +13,7 @@ mod resume;
 mod sound;
 pub mod stage;
 mod stats;
+mod tcp;
 
 use std::pin::Pin;
 
@@ -87,6 +88,9 @@ pub fn all() -> Vec<Case> {
             "a sender behind 5 % loss that does not is seen at 98 % as well, by asking it again",
             forward_repair::without_trial
         ),
+        case!("tcp_alone", "two whom UDP does not reach see and hear each other by TCP", tcp::alone),
+        case!("tcp_spare", "who can have UDP does not use TCP", tcp::spare),
+        case!("tcp_move", "media moves to TCP when UDP dies, and back when it works again", tcp::moves),
         case!(
             "stats",
             "each tile draws its readings with what the server says, which is asked only while somebody looks",

@@ -218,9 +218,23 @@
   const shown = () =>
     [...document.querySelectorAll("video")].filter((v) => v.videoWidth > 0 && !v.paused).length;
 
+  // The ways that media goes: by which protocol, and how long there and back.
+  const ways = async () => {
+    const all = await Promise.all(open().map(async (connection) => {
+      const stats = await connection.getStats();
+      const transports = [...stats.values()].filter((r) => r.type === "transport");
+      return transports.map((transport) => {
+        const pair = stats.get(transport.selectedCandidatePairId);
+        const protocol = stats.get(pair?.localCandidateId)?.protocol ?? "";
+        return { protocol, round_trip_ms: (pair?.currentRoundTripTime ?? 0) * 1000 };
+      });
+    }));
+    return all.flat();
+  };
+
   const connected = () => open().length > 0 && open().every((c) => c.connectionState === "connected");
   window.probe = {
     relay, connections, sockets, notices, said, me, seats,
-    videos, sounds, plainSound, sent, watch, forget, frames, pictures, tones, shown, connected,
+    videos, sounds, plainSound, sent, watch, forget, frames, pictures, tones, shown, ways, connected,
   };
 }

@@ -293,6 +293,15 @@ pub struct Tone {
     pub above_db: f64,
 }
 
+/// The way that a page's media goes.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Way {
+    /// `udp` or `tcp`.
+    pub protocol: String,
+    /// The last check's time there and back, in milliseconds.
+    pub round_trip_ms: f64,
+}
+
 /// Questions to the probe in a page.
 pub trait Probe {
     /// The remote videos that have been decoded at all.
@@ -307,6 +316,8 @@ pub trait Probe {
     fn pictures(&self) -> impl Future<Output = Result<Vec<Picture>>> + Send;
     /// What can be heard.
     fn tones(&self) -> impl Future<Output = Result<Vec<Tone>>> + Send;
+    /// The ways of its connections.
+    fn ways(&self) -> impl Future<Output = Result<Vec<Way>>> + Send;
     /// Waits until `count` remote videos are being decoded, and watches them.
     fn sees(&self, count: usize, within: Duration) -> impl Future<Output = Result<Duration>> + Send;
 }
@@ -334,6 +345,10 @@ impl Probe for Page {
 
     async fn tones(&self) -> Result<Vec<Tone>> {
         self.eval("probe.tones()").await
+    }
+
+    async fn ways(&self) -> Result<Vec<Way>> {
+        self.eval("probe.ways()").await
     }
 
     async fn sees(&self, count: usize, within: Duration) -> Result<Duration> {

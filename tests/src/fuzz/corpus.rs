@@ -348,10 +348,26 @@ pub(super) fn dtls() -> Vec<Vec<u8>> {
     inputs
 }
 
+/// Streams of frames, behind a byte that says in which portions they come.
+pub(super) fn framing() -> Vec<Vec<u8>> {
+    let frame = |datagram: &[u8]| {
+        let head = sfu::network::framing::head(datagram.len()).expect("datagrams are short");
+        [&head[..], datagram].concat()
+    };
+    let whole: Vec<u8> = datagrams().iter().flat_map(|datagram| frame(datagram)).collect();
+    let nothing = [frame(&[]), frame(&[7]), frame(&[])].concat();
+    [0, 1, 99, 255]
+        .iter()
+        .flat_map(|portion| [&whole, &nothing].map(|stream| [&[*portion], &stream[..]].concat()))
+        .collect()
+}
+
 /// A worker of its own for each input; the certificate, which takes longest to make, is shared.
 pub(super) fn worker_config() -> sfu::worker::Config {
     sfu::worker::Config {
         candidates: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 7882))],
+        tcp_candidates: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 7881))],
+        mark: sfu::worker::WorkerMark::FIRST,
         protection: sfu::worker::Protection::Srtp { certificate: certificate().clone(), epoch: epoch() },
         seed: Seed::from_number(1),
         wall_clock: NtpTime::from_bits(0xe000_0000_0000_0000),

@@ -16,6 +16,7 @@ use proto::{rtcp, rtp::Ssrc};
 use sfu::network::cipher::SrtpCipher;
 use sfu::network::demux;
 use sfu::network::dtls::DtlsServer;
+use sfu::network::framing::{Deframer, FRAME_MAX};
 use sfu::network::ice_lite::{Credentials, IceLite};
 use sfu::network::path::Path;
 use sfu::network::stun::BindingRequest;
@@ -48,6 +49,7 @@ pub fn all() -> Vec<Target> {
         Target { name: "dtls", corpus: corpus::dtls, run: dtls },
         Target { name: "messages", corpus: corpus::messages, run: messages },
         Target { name: "datagrams", corpus: corpus::datagrams, run: datagrams },
+        Target { name: "framing", corpus: corpus::framing, run: framing },
         Target { name: "flexfec", corpus: repair::flexfec_corpus, run: repair::flexfec },
         Target { name: "red", corpus: repair::red_corpus, run: repair::red },
         Target { name: "red_uplink", corpus: repair::red_corpus, run: repair::red_uplink },
@@ -115,6 +117,7 @@ fn sdp(input: &[u8]) {
         ice: IceCredentials { ufrag: "ours".into(), pwd: "a password of 22 letters".into() },
         fingerprint: Fingerprint { algorithm: HashAlgorithm::Sha256, digest: vec![7; 32] },
         candidates: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 7882))],
+        tcp_candidates: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 7881))],
         session_id: 1,
         version: 1,
         sections: offer.sections.iter().map(answer_section).collect(),
@@ -166,7 +169,7 @@ fn stun(input: &[u8]) {
     let credentials = |ufrag: &str, pwd: &str| Credentials { ufrag: ufrag.to_owned(), pwd: pwd.to_owned() };
     let theirs = credentials(request.remote_ufrag(), "another password of theirs");
     let mut ice = IceLite::new(now, credentials(corpus::UFRAG, corpus::PASSWORD), theirs);
-    let path = Path { local: None, remote };
+    let path = Path::udp(None, remote);
     let answered = ice.handle_request(now, path, &request).is_ok();
     assert_eq!(ice.is_validated(path), answered && ice.selected().is_some() || ice.is_validated(path));
     while ice.poll_event().is_some() {}
@@ -235,8 +238,25 @@ fn datagrams(input: &[u8]) {
     drain(&mut worker);
     let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 5000));
     let mut bytes = input.to_vec();
-    worker.handle_input(now, Input::Datagram { local: None, remote, bytes: &mut bytes });
+    worker.handle_input(now, Input::Datagram { path: Path::udp(None, remote), bytes: &mut bytes });
     assert_eq!(drain(&mut worker), 0, "a stranger was answered");
+}
+
+/// A stream comes in portions of a size that its first byte says, and as a whole: the same datagrams are in it.
+fn framing(input: &[u8]) {
+    let Some((portion, stream)) = input.split_first() else { return };
+    let deframe = |portion: usize| {
+        let (mut deframer, mut found) = (Deframer::default(), Vec::new());
+        let mut stream = stream.to_vec();
+        let ended = stream.chunks_mut(portion).try_for_each(|bytes| {
+            deframer.handle_bytes(bytes, |datagram| {
+                assert!((1..=FRAME_MAX).contains(&datagram.len()));
+                found.push(datagram.to_vec());
+            })
+        });
+        (found, ended)
+    };
+    assert_eq!(deframe(usize::from(*portion) + 1), deframe(stream.len().max(1)));
 }
 
 const SOCKET: SocketId = SocketId(1);

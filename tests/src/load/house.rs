@@ -11,7 +11,10 @@ use proto::signal::Source;
 use proto::time::{Instant, NtpTime};
 use proto::units::Bitrate;
 use sfu::network::dtls::Certificate;
-use sfu::worker::{Config, DownlinkSettings, Grant, Input, Output, Protection, RateLimits, SocketId, Worker};
+use sfu::worker::{
+    Config, DownlinkSettings, Grant, Input, Output, Path, Protection, RateLimits, SocketId, Worker,
+    WorkerMark,
+};
 
 use super::clock::Clock;
 
@@ -41,6 +44,8 @@ impl House {
         let limits = RateLimits { start: most, max: most, ..usual.limits };
         let config = Config {
             candidates: vec![SERVER],
+            tcp_candidates: Vec::new(),
+            mark: WorkerMark::FIRST,
             protection: Protection::Srtp { certificate: Certificate::generate(), epoch },
             seed: Seed::from_number(1),
             wall_clock: WALL_START,
@@ -73,7 +78,7 @@ impl House {
     /// A datagram came from a client.
     pub(super) fn handle_datagram(&mut self, now: Instant, client: usize, bytes: &mut [u8]) {
         let remote = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)), FIRST_PORT + client as u16);
-        self.handle(now, Input::Datagram { local: None, remote, bytes });
+        self.handle(now, Input::Datagram { path: Path::udp(None, remote), bytes });
     }
 
     /// Time passed.

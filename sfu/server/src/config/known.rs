@@ -23,6 +23,11 @@ pub(super) const KNOWN: &[Known] = &[
         path: "rtc.udp_port",
         expected: "a UDP port with udp_port + workers - 1 at most 65535 (0 picks free ones)",
     },
+    Known {
+        path: "rtc.tcp_port",
+        expected: "a TCP port other than `port`, 0 to 65535 (0 picks a free one; use_tcp = false does without)",
+    },
+    Known { path: "rtc.use_tcp", expected: "true or false" },
     Known { path: "rtc.workers", expected: "a number of threads, 1 to 64" },
     Known { path: "rtc.pin_workers", expected: "true or false" },
     Known { path: "rtc.node_ip", expected: "an IP address or a list of at most 16" },

@@ -16,6 +16,7 @@ use figment::value::{Dict, Value};
 use figment::{Figment, Profile, Provider};
 use proto::scene::Scene;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sfu::worker::WorkerMark;
 
 use known::{KEYS, Misfit};
 use settings::Settings;
@@ -31,7 +32,7 @@ pub(crate) const FILE: &str = "lianmai.toml";
 pub(crate) const SECRET_MIN: usize = 32;
 
 /// The most media threads.
-const WORKERS_MAX: usize = 64;
+const WORKERS_MAX: usize = WorkerMark::WORKERS_MAX;
 /// The most that one subscriber may be sent: 10 Gbit/s, in kbit/s.
 const DOWNLINK_MAX: u64 = 10_000_000;
 /// The most addresses to announce: each is an ICE candidate that every client probes.
@@ -65,6 +66,10 @@ pub(crate) struct Config {
 pub(crate) struct Rtc {
     /// UDP port of the first worker; 0 picks free ones.
     pub(crate) udp_port: u16,
+    /// TCP port of all workers; 0 picks one.
+    pub(crate) tcp_port: u16,
+    /// Whether media is received by TCP at all.
+    pub(crate) use_tcp: bool,
     /// Media threads.
     pub(crate) workers: usize,
     /// Whether each stays on one core.
@@ -293,6 +298,7 @@ impl Config {
                 (self.downlink.start_kbps..=DOWNLINK_MAX).contains(&self.downlink.max_kbps),
             ),
             ("limit.sockets", (1..=1_000_000).contains(&self.limit.sockets)),
+            ("rtc.tcp_port", !self.rtc.use_tcp || self.rtc.tcp_port == 0 || self.rtc.tcp_port != self.port),
             (
                 "rtc.udp_port",
                 self.rtc.udp_port == 0 || usize::from(self.rtc.udp_port) + self.rtc.workers <= 65_536,

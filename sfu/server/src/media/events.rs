@@ -31,11 +31,14 @@ fn describe(event: &Event) -> String {
         Event::ParticipantJoined { room, participant, identity, client } => {
             format!("room {:?}: {identity:?} joined as {participant} with {client:?}", room.as_str())
         }
-        Event::MediaConnected { room, participant, remote, profile } => {
-            format!("room {:?}: media of {participant} flows to and from {remote}, {profile}", room.as_str())
+        Event::MediaConnected { room, participant, path, profile } => {
+            let (room, protocol, remote) = (room.as_str(), path.protocol, path.remote);
+            format!(
+                "room {room:?}: media of {participant} flows to and from {remote} by {protocol}, {profile}"
+            )
         }
-        Event::PathChanged { room, participant, remote } => {
-            format!("room {:?}: {participant} moved to {remote}", room.as_str())
+        Event::PathChanged { room, participant, path } => {
+            format!("room {:?}: {participant} moved to {} by {}", room.as_str(), path.remote, path.protocol)
         }
         Event::DownlinkChanged { room, participant, transition, allowed } => {
             let (room, from, to, reason) = (room.as_str(), transition.from, transition.to, transition.reason);

@@ -1,4 +1,5 @@
-//! One SFU core with what its outputs touch: the socket's sending half, the `WebSocket`s' queues, the rooms, the log.
+//! One SFU core with what its outputs touch: the socket's sending half, the TCP connections, the `WebSocket`s' queues, the
+//! rooms, the log.
 //!
 //! In: inputs. Out: everything the core puts out, at `flush`. Limit: a WebSocket whose queue is full is cut off, and to the
 //! core it has closed.
@@ -10,6 +11,7 @@ use proto::time::Instant;
 use sfu::worker::{Config, Event, Input, Output, SocketId, Stats, Worker};
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::tcp::{Connections, Counts, Handed};
 use super::udp::{Outgoing, Sent};
 use super::{Cut, Line, Opened, events};
 use crate::rooms::Rooms;
@@ -19,6 +21,7 @@ pub(super) struct Exchange {
     index: usize,
     worker: Worker,
     outgoing: Outgoing,
+    connections: Connections,
     lines: BTreeMap<SocketId, Line>,
     /// `WebSocket`s that turned out to be stuck or gone while the core was drained; it is told afterwards.
     lost: Vec<(SocketId, Line)>,
@@ -31,10 +34,46 @@ pub(super) struct Exchange {
 impl Exchange {
     /// An exchange around a new core.
     pub(super) fn new(index: usize, config: Config, outgoing: Outgoing, rooms: Arc<Rooms>) -> Self {
-        let worker = Worker::new(config);
-        let lines = BTreeMap::new();
-        let latest = Instant::ZERO;
-        Self { index, worker, outgoing, lines, lost: Vec::new(), overflowed: 0, rooms, latest }
+        Self {
+            index,
+            worker: Worker::new(config),
+            outgoing,
+            connections: Connections::new(),
+            lines: BTreeMap::new(),
+            lost: Vec::new(),
+            overflowed: 0,
+            rooms,
+            latest: Instant::ZERO,
+        }
+    }
+
+    /// A TCP connection came, and what it said first: it may stay if the core finds that true.
+    pub(super) fn connect(&mut self, now: Instant, mut handed: Handed) {
+        let path = handed.path;
+        self.handle_input(now, Input::Datagram { path, bytes: &mut handed.first });
+        if self.worker.checked_at(path).is_none() {
+            self.connections.note_unproved();
+        } else if let Err(error) = self.connections.insert(now, handed) {
+            tracing::warn!("media worker {} cannot take a connection: {error}", self.index);
+        }
+    }
+
+    /// Waits until a TCP connection may be read or written.
+    pub(super) async fn ready(&self) {
+        self.connections.ready().await;
+    }
+
+    /// Gives the core what came by TCP.
+    pub(super) fn take_frames(&mut self, now: Instant) {
+        let now = self.latest.max(now);
+        self.latest = now;
+        let worker = &mut self.worker;
+        self.connections.receive(|path, bytes| worker.handle_input(now, Input::Datagram { path, bytes }));
+    }
+
+    /// Closes TCP connections that are of no use any more.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        self.connections.sweep(now, |path| self.worker.checked_at(path));
     }
 
     /// A WebSocket opened.
@@ -100,6 +139,11 @@ impl Exchange {
         self.outgoing.counts
     }
 
+    /// What became of TCP connections and their frames, and how many there are.
+    pub(super) fn tcp(&self) -> (Counts, usize) {
+        (self.connections.counts, self.connections.len())
+    }
+
     /// `WebSocket`s cut off since they did not read.
     pub(super) fn overflowed(&self) -> u64 {
         self.overflowed
@@ -113,8 +157,10 @@ impl Exchange {
     fn carry_out(&mut self) {
         while let Some(transmits) = self.worker.poll_transmits() {
             self.outgoing.send(transmits);
+            self.connections.send(self.latest, transmits);
             transmits.clear();
         }
+        self.connections.flush(self.latest);
         while let Some(output) = self.worker.poll_output() {
             match output {
                 Output::Message { socket, text } => self.send(socket, text),
@@ -143,7 +189,7 @@ impl Exchange {
 mod tests {
     use proto::seed::Seed;
     use sfu::network::dtls::Certificate;
-    use sfu::worker::{DownlinkSettings, Grant, Protection};
+    use sfu::worker::{DownlinkSettings, Grant, Protection, WorkerMark};
     use tokio::sync::{mpsc, oneshot};
 
     use super::*;
@@ -153,6 +199,8 @@ mod tests {
     fn exchange(clock: Clock, rooms: &Arc<Rooms>) -> Exchange {
         let config = Config {
             candidates: Vec::new(),
+            tcp_candidates: Vec::new(),
+            mark: WorkerMark::FIRST,
             protection: Protection::Srtp { certificate: Certificate::generate(), epoch: clock.epoch() },
             seed: Seed::from_number(1),
             wall_clock: clock.wall_clock(),

@@ -1,4 +1,4 @@
-//! Media workers: each a thread that carries one SFU core between a UDP socket and the `WebSocket`s.
+//! Media workers: each a thread that carries one SFU core between a UDP socket, TCP connections and the `WebSocket`s.
 //!
 //! In: datagrams, [`Command`]s. Out: datagrams, messages to `WebSocket`s, log lines, metrics. Time: the process's
 //! [`Clock`], read once a batch; of a datagram, when the kernel had it. Limit: [`COMMANDS_MAX`] commands wait, then whoever sends one waits; [`MESSAGES_MAX`]
@@ -10,6 +10,7 @@ mod exchange;
 mod failures;
 mod residence;
 mod stats;
+pub(crate) mod tcp;
 mod udp;
 
 use std::io;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use axum::extract::ws::Utf8Bytes;
 use proto::ids::SessionId;
 use proto::time::{Instant, earliest};
-use sfu::worker::{Config, Grant, Input, SocketId};
+use sfu::worker::{Config, Grant, Input, Path, SocketId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
@@ -47,6 +48,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(2);
 
 /// What the control plane tells a worker.
 pub(crate) enum Command {
+    /// A TCP connection came whose first frame is for this worker.
+    Connected(tcp::Handed),
     /// One opened.
     Opened(Opened),
     /// A message came on one.
@@ -184,6 +187,7 @@ impl Media {
             self.wait().await?;
             let now = self.clock.now(); // from before the datagrams: what waits in the kernel still is not older
             self.take_datagrams()?;
+            self.exchange.take_frames(now);
             self.take_commands(now);
             if self.exchange.poll_timeout().is_some_and(|at| at <= now) {
                 self.exchange.handle_input(now, Input::Timeout);
@@ -193,6 +197,7 @@ impl Media {
                 self.residence.handle_flushed(self.clock.now());
             }
             if self.stats_due <= now {
+                self.exchange.sweep(now);
                 stats::publish(&self.exchange, &self.incoming, &self.failures);
                 self.published.store(self.residence.histogram());
                 self.stats_due = now + STATS_INTERVAL;
@@ -213,6 +218,7 @@ impl Media {
         let due = due.map_or_else(tokio::time::Instant::now, |at| self.clock.deadline(at));
         tokio::select! {
             readable = self.incoming.readable(), if paused.is_none() => readable?,
+            () = self.exchange.ready() => {}
             Some(command) = self.inbox.recv() => self.handle_command(self.clock.now(), command),
             () = tokio::time::sleep_until(due) => {}
         }
@@ -227,7 +233,7 @@ impl Media {
             let (exchange, residence) = (&mut self.exchange, &mut self.residence);
             let received = self.incoming.receive(&self.clock, |Arrival { at, local, remote, bytes }| {
                 residence.handle_arrival(at);
-                exchange.handle_input(at, Input::Datagram { local, remote, bytes });
+                exchange.handle_input(at, Input::Datagram { path: Path::udp(local, remote), bytes });
             });
             match received {
                 Ok(more) => {
@@ -264,6 +270,7 @@ impl Media {
 
     fn handle_command(&mut self, now: Instant, command: Command) {
         match command {
+            Command::Connected(handed) => self.exchange.connect(now, handed),
             Command::Opened(opened) => self.exchange.open(now, opened),
             Command::Message(socket, text) => {
                 self.exchange.handle_input(now, Input::SocketMessage { socket, text: &text });
@@ -296,7 +303,7 @@ mod tests {
 
     use proto::seed::Seed;
     use sfu::network::dtls::Certificate;
-    use sfu::worker::{DownlinkSettings, Protection};
+    use sfu::worker::{DownlinkSettings, Protection, WorkerMark};
 
     use super::*;
 
@@ -304,6 +311,8 @@ mod tests {
         let clock = Clock::start();
         let config = Config {
             candidates: Vec::new(),
+            tcp_candidates: Vec::new(),
+            mark: WorkerMark::FIRST,
             protection: Protection::Srtp { certificate: Certificate::generate(), epoch: clock.epoch() },
             seed: Seed::from_number(1),
             wall_clock: clock.wall_clock(),

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::exchange::Exchange;
 use super::failures::Failures;
 use super::residence::{Residence, Summary};
+use super::tcp::Closed;
 use super::udp::Incoming;
 
 /// What may be sent to subscribers, in bits a second: each bound twice the one before.
@@ -97,6 +98,22 @@ pub(crate) fn describe() {
         "lianmai_udp_send_dropped_total",
         "Datagrams not sent, by reason: buffer_full or refused"
     );
+    describe_gauge!("lianmai_tcp_connections", "TCP connections for media");
+    describe_counter!(
+        "lianmai_tcp_refused_total",
+        "TCP connections closed before a worker had them, by reason: limit, limit_of_address, limit_of_silent, silent, \
+         no_request or unknown_worker"
+    );
+    describe_counter!(
+        "lianmai_tcp_closed_total",
+        "TCP connections closed by a worker, by reason: unproved, ended, misframed, stuck or unchecked"
+    );
+    describe_counter!("lianmai_tcp_received_frames_total", "Frames that came by TCP");
+    describe_counter!("lianmai_tcp_sent_frames_total", "Frames that the kernel took for sending by TCP");
+    describe_counter!(
+        "lianmai_tcp_send_dropped_total",
+        "Frames not sent by TCP, by reason: queue_full or connection_gone"
+    );
     describe_counter!(
         "lianmai_signal_overflowed_total",
         "WebSockets cut off since 256 messages waited for them"
@@ -144,8 +161,29 @@ pub(super) fn publish(exchange: &Exchange, incoming: &Incoming, failures: &Failu
     ] {
         counter!(name, "worker" => worker.clone()).absolute(value);
     }
+    publish_tcp(exchange, &worker);
     for (reason, value) in [("buffer_full", sent.full), ("refused", sent.failed)] {
         counter!("lianmai_udp_send_dropped_total", "worker" => worker.clone(), "reason" => reason)
             .absolute(value);
+    }
+}
+
+fn publish_tcp(exchange: &Exchange, worker: &str) {
+    let (counts, connections) = exchange.tcp();
+    gauge!("lianmai_tcp_connections", "worker" => worker.to_owned()).set(connections as f64);
+    let labels = |reason: Option<&'static str>| {
+        let reason = reason.map(|reason| Label::new("reason", reason));
+        [Label::new("worker", worker.to_owned())].into_iter().chain(reason).collect::<Vec<_>>()
+    };
+    for (name, reason, value) in [
+        ("lianmai_tcp_received_frames_total", None, counts.received),
+        ("lianmai_tcp_sent_frames_total", None, counts.sent),
+        ("lianmai_tcp_send_dropped_total", Some("queue_full"), counts.full),
+        ("lianmai_tcp_send_dropped_total", Some("connection_gone"), counts.gone),
+    ] {
+        counter!(name, labels(reason)).absolute(value);
+    }
+    for (why, value) in Closed::ALL.into_iter().zip(counts.closed) {
+        counter!("lianmai_tcp_closed_total", labels(Some(why.reason()))).absolute(value);
     }
 }

@@ -146,7 +146,7 @@ mod tests {
             receiver.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
             let (shared, mapped) = shared(sender);
             let local = from.map(|from| from.parse().unwrap());
-            let path = Path { local, remote: receiver.local_addr().unwrap() };
+            let path = Path::udp(local, receiver.local_addr().unwrap());
             let runs = runs.map(|(bytes, segment)| Run { path, bytes, segment });
             assert_eq!(Sender::new(mapped).send(&shared, &runs).unwrap(), runs.len(), "{name}");
             let mut buffer = [0; 2_000];
@@ -163,11 +163,7 @@ mod tests {
         let good = receiver.local_addr().unwrap();
         let bad = "255.255.255.255:9".parse().unwrap(); // not without SO_BROADCAST
         let (shared, mapped) = shared("127.0.0.1:0");
-        let run = |remote: &SocketAddr| Run {
-            path: Path { local: None, remote: *remote },
-            bytes: b"x",
-            segment: 1,
-        };
+        let run = |remote: &SocketAddr| Run { path: Path::udp(None, *remote), bytes: b"x", segment: 1 };
         for (to, expected) in [
             ([good, bad, good], Ok(1)),
             ([bad, good, good], Err(Some(libc::EACCES))),

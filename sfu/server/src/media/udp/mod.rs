@@ -2,6 +2,9 @@
 //!
 //! In: runs of datagrams to send. Out: datagrams received, with IPv4 addresses never mapped into IPv6. Limit: nothing waits
 //! here; what the kernel does not take at once is dropped and counted, as any router on the way would do.
+//!
+//! There are no connected sockets, one for each subscriber: a call of theirs costs 17 % less, but each takes a file and a route,
+//! and no `sendmmsg` goes to several of them.
 
 #[cfg(target_os = "linux")]
 mod mmsg;
@@ -186,7 +189,7 @@ mod tests {
         let sizes = [500, 500, 500, 100, 500, 700];
         let mut transmits = Transmits::default();
         for size in sizes {
-            transmits.push(Path { local: arrived[0].0, remote: peer_address }, &vec![1; size]);
+            transmits.push(Path::udp(arrived[0].0, peer_address), &vec![1; size]);
         }
         outgoing.send(&transmits);
         let mut buffer = [0; 2000];

@@ -7,7 +7,7 @@
 use std::io;
 use std::sync::Arc;
 
-use sfu::worker::{Run, Transmits};
+use sfu::worker::{Protocol, Run, Transmits};
 
 use super::Shared;
 #[cfg(target_os = "linux")]
@@ -60,12 +60,13 @@ impl Outgoing {
         Self { shared, segments, sender: Sender::new(mapped), counts: Sent::default() }
     }
 
-    /// Sends what there is.
+    /// Sends what there is and goes by UDP.
     pub(in crate::media) fn send(&mut self, transmits: &Transmits) {
+        let runs = transmits.runs().filter(|run| run.path.protocol == Protocol::Udp);
         if self.segments {
-            self.send_runs(transmits.runs());
+            self.send_runs(runs);
         } else {
-            self.send_runs(transmits.runs().flat_map(singly));
+            self.send_runs(runs.flat_map(singly));
         }
     }
 
@@ -146,7 +147,7 @@ mod tests {
 
     #[test]
     fn each_refusal_has_its_remedy() {
-        let path = Path { local: None, remote: ([192, 0, 2, 1], 9).into() };
+        let path = Path::udp(None, ([192, 0, 2, 1], 9).into());
         let one = Run { path, bytes: &[0; 100], segment: 100 };
         let two = Run { path, bytes: &[0; 100], segment: 50 };
         for (name, code, run, expected) in [

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod tcp;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
@@ -41,6 +43,8 @@ impl Server {
             "--metrics-port",
             "0",
             "--udp-port",
+            "0",
+            "--tcp-port",
             "0",
             "--workers",
             "2",
@@ -395,7 +399,7 @@ async fn a_room_is_told_of_to_whoever_may_join_it_and_to_nobody_else() {
 
     let mut client = server.connect().await;
     refused(404, "room_unknown", "r", &good); // nobody has joined yet
-    let offer = include_str!("../../../proto/src/sdp/testdata/offer.sdp");
+    let offer = include_str!("../../../../proto/src/sdp/testdata/offer.sdp");
     let version = proto::signal::VERSION;
     let join =
         json!({"id": 1, "type": "join", "protocol": version, "client": "test", "sdp": offer, "tracks": []});
