@@ -1,10 +1,7 @@
 //! Once an estimator knows its path it asks for no memory: an allocator that counts says so.
 //!
 //! Both sides: the first seconds may allocate, and the count sees what allocates.
-#![expect(unsafe_code, reason = "an allocator cannot be written otherwise; this one counts and passes on")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::Duration;
 
 use cc::estimator::hybrid::{Hybrid, Settings};
@@ -17,46 +14,9 @@ use proto::seed::Seed;
 use proto::time::Instant;
 use proto::units::{Bitrate, DataSize};
 
-/// Counts what each thread asks for: tests run beside each other.
-struct Counting;
-
-thread_local! {
-    static ASKED: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    // While a thread ends its counter is gone, and nobody asks any more.
-    let _ = ASKED.try_with(|asked| asked.set(asked.get() + 1));
-}
-
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(block, layout) }
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: as the caller promises.
-        unsafe { System.realloc(block, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 /// How often this thread asks for memory while something is done.
 fn asked(work: impl FnOnce()) -> u64 {
-    let before = ASKED.with(Cell::get);
-    work();
-    ASKED.with(Cell::get) - before
+    allocation_counter::measure(work).count_total
 }
 
 const PACKET: DataSize = DataSize::bytes(1_200);

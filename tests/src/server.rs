@@ -110,6 +110,11 @@ impl Server {
         self.ready.http
     }
 
+    /// Where its metrics are read.
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.ready.metrics
+    }
+
     /// Where the only worker receives media.
     pub fn media(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.ready.udp.first().copied().unwrap_or_default()))

@@ -45,10 +45,11 @@ async fn one_bad_subscriber_delays_nobody() {
 /// One window of each kind after the other: nobody misbehaves, then the last subscriber in every way.
 fn plan(server: &Server) -> Plan {
     let (http, process) = (server.http().to_string(), server.process().expect("it runs"));
+    let metrics = Some(server.metrics_address().to_string());
     let loads = [Load::Server].into_iter().chain(MISCHIEFS.map(Load::Misbehaving));
     let window = |load| Window { seconds: 0.8, load };
     Plan {
-        server: Target { kind: Kind::Lianmai, http, local: Ipv4Addr::LOCALHOST, process },
+        server: Target { kind: Kind::Lianmai, http, metrics, local: Ipv4Addr::LOCALHOST, process },
         crowd: Crowd { publishers: 1, kbps: 548, slots: 0, subscribers: 8, feedback: true },
         settle_s: 1.5,
         windows: loads.flat_map(|load| std::iter::repeat_n(window(load), WINDOWS)).collect(),

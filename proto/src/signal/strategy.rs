@@ -97,7 +97,7 @@ pub enum Delay {
 pub enum RepairScheme {
     /// Packets are sent again when they are asked for (RFC 4588).
     Retransmission,
-    /// Pictures are followed by repair packets before anybody asks (FlexFEC).
+    /// Pictures are followed by repair packets before anybody asks (`FlexFEC`).
     Forward,
     /// Packets of sound carry those before them (RFC 2198).
     RedundantAudio,

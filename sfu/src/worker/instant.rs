@@ -116,7 +116,7 @@ impl Worker {
     fn has_key_frames(&self, stream: StreamId) -> bool {
         let publisher = self.by_number.get(&stream.connection);
         let stream = publisher.and_then(|publisher| self.clients[publisher.0].pipeline.stream(stream));
-        stream.is_some_and(|stream| stream.has_key_frames())
+        stream.is_some_and(super::super::transport::rtp_recv::RtpRecvPipeline::has_key_frames)
     }
 
     fn try_start(&mut self, now: Instant, route: Route, stream: StreamId) -> Result<(), NoStart> {

@@ -136,7 +136,7 @@ impl Worker {
                 }
             }
             (ClientMessage::Carry { track, strategy }, Some(key)) => {
-                self.set_strategy(now, (socket, re), key, &track, strategy);
+                self.set_strategy(now, (socket, re), key, &track, &strategy);
             }
             (ClientMessage::Applied(applied), Some(key)) => self.note_applied(now, key, &applied),
             (ClientMessage::Leave, Some(key)) => {
@@ -176,7 +176,7 @@ impl Worker {
         (socket, re): (SocketId, Option<u64>),
         key: ClientKey,
         track: &TrackId,
-        strategy: Strategy,
+        strategy: &Strategy,
     ) {
         if let Err(fault) = strategy.check() {
             return self.refuse(socket, re, ErrorCode::BadMessage, &fault.to_string());
@@ -190,7 +190,7 @@ impl Worker {
         let pipeline = &mut self.clients[key.0].pipeline;
         if let Some(section) = own.and_then(|own| pipeline.section_of(&own.mid)) {
             let room = transport::Strategy { repair: Repairs::ALL, ..self.config.downlink.strategy() };
-            pipeline.set_section_strategy(section, room.stated(&strategy));
+            pipeline.set_section_strategy(section, room.stated(strategy));
         }
         self.settle_room(now, room);
     }

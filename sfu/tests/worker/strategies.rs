@@ -181,7 +181,8 @@ fn where_not_everything_fits_each_stream_waits_as_long_as_it_may_and_the_higher_
     net.run(secs(6));
     let ((game, games), (watch, watched)) = (ages(&net, bo, ana, from), ages(&net, bo, cy, from));
     assert!(game <= ms(40 + 80 + 60), "a game's picture is {game:?} old");
-    assert!(watch >= ms(400) && watch <= ms(40 + 800 * 3 / 2), "one of those watched is {watch:?} old");
+    // Of a lane that others pass an estimate may be short; at twice the limit what waits is given up.
+    assert!(watch >= ms(400) && watch <= ms(40 + 800 * 2), "one of those watched is {watch:?} old");
     assert!(games > 440, "{games} of 450 packets");
     assert!(watched > 40 && watched < games, "{watched} packets of the other move all the same");
     assert_eq!(slot(&net, bo, ana, Source::Camera).plis, 0);
@@ -196,7 +197,8 @@ fn where_not_everything_fits_each_stream_waits_as_long_as_it_may_and_the_higher_
     let from = net.now;
     net.run(secs(4));
     let ((game, games), (_, watched)) = (ages(&net, bo, ana, from), ages(&net, bo, cy, from));
-    assert!(game <= ms(40 + 80 + 100), "a game's picture is {game:?} old, though it goes last");
+    // Twice the limit, and what its key frames are excused: those dropped are followed by one.
+    assert!(game <= ms(40 + 80 * 2 + 600), "a game's picture is {game:?} old, though it goes last");
     assert!(watched > 290 && games < watched, "{watched} and {games} packets");
     assert_no_faults(&net);
 }

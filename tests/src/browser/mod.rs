@@ -90,7 +90,7 @@ pub fn all() -> Vec<Case> {
         ),
         case!("tcp_alone", "two whom UDP does not reach see and hear each other by TCP", tcp::alone),
         case!("tcp_spare", "who can have UDP does not use TCP", tcp::spare),
-        case!("tcp_move", "media moves to TCP when UDP dies, and back when it works again", tcp::moves),
+        case!("tcp_move", "media moves to TCP when UDP dies, and nobody joins anew", tcp::moves),
         case!(
             "stats",
             "each tile draws its readings with what the server says, which is asked only while somebody looks",

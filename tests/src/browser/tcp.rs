@@ -64,7 +64,7 @@ pub(super) async fn spare(stage: &mut Stage) -> Result<String> {
     Ok(format!("{flows}; {by_tcp} frames sent by TCP beside {by_udp} datagrams by UDP"))
 }
 
-/// Ann's UDP dies in the middle of a call and works again later.
+/// Ann's UDP dies in the middle of a call, and works again later, which she may use or not.
 pub(super) async fn moves(stage: &mut Stage) -> Result<String> {
     stage.open(Camera::SMALL).await?;
     let link = relay::symmetric(stage.server()?.media(), &LinkPlan::default(), &stage.seed)?;
@@ -94,7 +94,7 @@ async fn goes_by(page: &Page, protocol: &str) -> Result<f64> {
     Ok(way.round_trip_ms)
 }
 
-/// Waits until the page's media goes by `protocol` and a video moves.
+/// Waits until the page's media goes by `protocol`.
 async fn moved(page: &Page, protocol: &str) -> Result<Duration> {
     let asked =
         format!("probe.ways().then((ways) => ways.every((way) => way.protocol === '{protocol}') || ways)");

@@ -110,9 +110,9 @@ pub(super) fn fetch(http: &str, path: &str) -> Result<String> {
     Ok(body.to_owned())
 }
 
-/// The sum of a metric over all workers, as it was last published; 0 if there is none.
-pub(super) fn metric(http: &str, name: &str) -> Result<f64> {
-    let text = fetch(http, "/metrics")?;
+/// The sum of a metric over all workers, as it was last published at `address`; 0 if there is none.
+pub(super) fn metric(address: &str, name: &str) -> Result<f64> {
+    let text = fetch(address, "/metrics")?;
     let of_ours = text.lines().filter_map(|line| line.strip_prefix(name));
     let values = of_ours.filter(|rest| rest.starts_with(['{', ' '])).filter_map(|rest| rest.rsplit_once(' '));
     Ok(values.filter_map(|(_, value)| value.parse::<f64>().ok()).sum())

@@ -22,8 +22,10 @@ pub struct Plan {
 pub struct Server {
     /// What it speaks.
     pub kind: Kind,
-    /// The address of its WebSocket, and of `/metrics` where it has that.
+    /// The address of its WebSocket.
     pub http: String,
+    /// Where its `/metrics` are; `None` if it has none.
+    pub metrics: Option<String>,
     /// The address of the generator's sockets.
     pub local: std::net::Ipv4Addr,
     /// Its process.

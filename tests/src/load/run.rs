@@ -10,7 +10,7 @@ use super::clock::{Clock, thread_time};
 use super::generator::{Generator, Publishes};
 use super::lianmai::metric;
 use super::meter::{self, Usage};
-use super::plan::{Kind, Load, Plan, Window};
+use super::plan::{Load, Plan, Window};
 use super::report::{Measured, Report};
 
 /// After a change of who sends, before the next window.
@@ -111,12 +111,9 @@ fn orders(generator: &mut Generator, load: Load, last: &Measured, until: Instant
 
 /// Datagrams that the server sent, and in how many calls, by its own account; it publishes that once a second.
 fn runs(plan: &Plan) -> Result<(f64, f64)> {
-    let http = &plan.server.http;
-    match plan.server.kind {
-        Kind::Lianmai => Ok((
-            metric(http, "lianmai_udp_sent_datagrams_total")?,
-            metric(http, "lianmai_udp_sent_runs_total")?,
-        )),
-        Kind::Janus => Ok((0.0, 0.0)),
-    }
+    let Some(metrics) = &plan.server.metrics else { return Ok((0.0, 0.0)) };
+    Ok((
+        metric(metrics, "lianmai_udp_sent_datagrams_total")?,
+        metric(metrics, "lianmai_udp_sent_runs_total")?,
+    ))
 }

@@ -20,7 +20,7 @@ pub(super) struct Options {
     #[arg(long)]
     skip_browser: bool,
     /// How long to fuzz each parser.
-    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 12)]
     fuzz_seconds: u64,
     /// The seed of fuzzing and of the networks in the browser tests; another one each time if left out.
     #[arg(long, value_name = "NUMBER")]

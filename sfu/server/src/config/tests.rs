@@ -39,6 +39,7 @@ fn later_sources_win() {
 fn without_any_source_the_defaults_hold() {
     let config = load("", &[], &[]).unwrap();
     assert_eq!((config.rtc.udp_port, config.rtc.workers, config.rtc.use_loopback), (7882, 2, true));
+    assert_eq!((config.rtc.tcp_port, config.rtc.use_tcp), (7881, true));
     assert_eq!((config.bind.to_string().as_str(), config.keys.len()), ("::", 0));
     let with_key = load(&format!("[keys]\na = '{LONG}'"), &[], &[]).unwrap();
     assert!(!with_key.rtc.use_loopback, "loopback is for development");
@@ -182,6 +183,21 @@ fn the_effective_configuration_reads_back_and_hides_secrets() {
     let masked = config.to_toml(Secrets::Masked);
     assert!(!masked.contains(LONG) && masked.contains("b = \"********\""), "{masked}");
     assert!(!format!("{config:?}").contains(LONG));
+}
+
+#[test]
+fn media_by_tcp_needs_a_port_of_its_own_if_there_is_such() {
+    for (text, taken) in [
+        ("port = 7881", true),
+        ("port = 7881\n[rtc]\ntcp_port = 0", false),
+        ("port = 7881\n[rtc]\nuse_tcp = false", false),
+        ("port = 0\n[rtc]\ntcp_port = 0", false),
+    ] {
+        let said = load(text, &[], &[]).err();
+        let expected = "rtc.tcp_port = 7881 (default): expected a TCP port other than `port`";
+        assert_eq!(said.is_some(), taken, "{text}: {said:?}");
+        assert!(said.is_none_or(|said| said.starts_with(expected)), "{text}");
+    }
 }
 
 #[test]

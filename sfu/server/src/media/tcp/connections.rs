@@ -84,7 +84,7 @@ impl Closed {
 /// See the module's description.
 pub(in crate::media) struct Connections {
     bells: Arc<Bells>,
-    connections: Slab<Connection>,
+    open: Slab<Connection>,
     by_path: HashMap<Path, usize>,
     /// Those that may have something to read.
     readable: VecDeque<usize>,
@@ -139,7 +139,7 @@ impl Connections {
     pub(in crate::media) fn new() -> Self {
         Self {
             bells: Arc::default(),
-            connections: Slab::new(),
+            open: Slab::new(),
             by_path: HashMap::new(),
             readable: VecDeque::new(),
             writable: Vec::new(),
@@ -155,7 +155,7 @@ impl Connections {
         if let Some(former) = self.by_path.remove(&path) {
             self.close(former, Closed::Ended); // the kernel gives no address twice, so it knows more than we
         }
-        let entry = self.connections.vacant_entry();
+        let entry = self.open.vacant_entry();
         let key = entry.key();
         entry.insert(Connection {
             stream,
@@ -180,7 +180,7 @@ impl Connections {
 
     /// How many there are.
     pub(in crate::media) fn len(&self) -> usize {
-        self.connections.len()
+        self.open.len()
     }
 
     /// Waits until one of them may be read or written.
@@ -195,7 +195,7 @@ impl Connections {
         self.answer_bells();
         for _ in 0..TURNS_MAX {
             let Some(key) = self.readable.pop_front() else { break };
-            let Some(connection) = self.connections.get_mut(key) else { continue };
+            let Some(connection) = self.open.get_mut(key) else { continue };
             let (path, mut frames) = (connection.path, 0);
             let more = connection.read(&mut self.buffer, |datagram| {
                 frames += 1;
@@ -218,7 +218,7 @@ impl Connections {
                 self.counts.gone += frames;
                 continue;
             };
-            let connection = &mut self.connections[key];
+            let connection = &mut self.open[key];
             if connection.queue.push(now, run).is_err() {
                 self.counts.full += frames;
             } else if !std::mem::replace(&mut connection.is_writable, true) {
@@ -230,7 +230,7 @@ impl Connections {
     /// Writes what waits, as far as the kernel takes it.
     pub(in crate::media) fn flush(&mut self, now: Instant) {
         while let Some(key) = self.writable.pop() {
-            let Some(connection) = self.connections.get_mut(key) else { continue };
+            let Some(connection) = self.open.get_mut(key) else { continue };
             connection.is_writable = false;
             match connection.write(now) {
                 Ok(frames) => self.counts.sent += frames,
@@ -246,7 +246,7 @@ impl Connections {
             let stuck = connection.queue.is_stuck(now).then_some(Closed::Stuck);
             stuck.or((!is_checked).then_some(Closed::Unchecked))
         };
-        let of_no_use = self.connections.iter().filter_map(|(key, one)| Some((key, verdict(one)?)));
+        let of_no_use = self.open.iter().filter_map(|(key, one)| Some((key, verdict(one)?)));
         for (key, why) in of_no_use.collect::<Vec<_>>() {
             self.close(key, why);
         }
@@ -256,7 +256,7 @@ impl Connections {
     fn answer_bells(&mut self) {
         let mut rung = self.bells.rung.lock().unwrap_or_else(PoisonError::into_inner);
         for key in rung.drain(..) {
-            let Some(connection) = self.connections.get_mut(key) else { continue };
+            let Some(connection) = self.open.get_mut(key) else { continue };
             if !std::mem::replace(&mut connection.is_readable, true) {
                 self.readable.push_back(key);
             }
@@ -267,7 +267,7 @@ impl Connections {
     }
 
     fn close(&mut self, key: usize, why: Closed) {
-        let connection = self.connections.remove(key);
+        let connection = self.open.remove(key);
         self.by_path.remove(&connection.path);
         self.counts.closed[why as usize] += 1;
     }
@@ -419,6 +419,7 @@ mod tests {
         let rounds = 2_000; // 24 MB, more than the kernel holds
         let mut slowest = Duration::ZERO;
         for _ in 0..rounds {
+            tokio::task::yield_now().await; // the runtime lets a task do so much at a time, as the worker's loop does
             let begun = hall.clock.now();
             hall.send(lazys, &[1; 12_000]);
             hall.send(eagers, &[2; 1_200]);

@@ -142,7 +142,7 @@ fn refuse(why: Refusal) {
 /// A connection as if its first frame had been read.
 #[cfg(test)]
 pub(super) fn handed(stream: TcpStream, places: &Arc<Places>, remote: std::net::SocketAddr) -> Handed {
-    let place = places.take(remote.ip()).ok().expect("there is room");
+    let Ok(place) = places.take(remote.ip()) else { panic!("there is no room") };
     let (stream, path) = prepare(stream).expect("it is open");
     Handed { stream, path, first: Vec::new(), place }
 }

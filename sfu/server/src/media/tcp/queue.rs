@@ -152,12 +152,12 @@ mod tests {
     #[test]
     fn no_more_bytes_wait_than_there_is_room_for_and_a_run_is_never_cut() {
         let mut queue = Queue::new(at(0));
-        let taken = (0..1_000).filter(|_| push(&mut queue, 0, &[7; 60_000], 1_200)).count();
+        let taken = (0..1_000).filter(|_| push(&mut queue, 0, &vec![7; 60_000], 1_200)).count();
         assert_eq!((taken, queue.bytes.len()), (4, 4 * (60_000 + 50 * 2)));
         assert!(push(&mut queue, 0, &[7; 1_200], 1_200), "a smaller one still has room");
         assert_eq!(write(&mut queue, 1, usize::MAX).1, 201);
         assert!(queue.is_empty() && queue.runs.is_empty());
-        assert!(push(&mut queue, 1_000, &[7; 60_000], 1_200), "there is room again");
+        assert!(push(&mut queue, 1_000, &vec![7; 60_000], 1_200), "there is room again");
     }
 
     #[test]

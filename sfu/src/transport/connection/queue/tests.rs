@@ -336,7 +336,7 @@ proptest! {
     #[test]
     fn whatever_comes_what_leaves_is_whole_in_order_and_not_too_old(
         scene in prop::sample::select(Scene::ALL.to_vec()),
-        rate in 30_u64..600,
+        rate in 60_u64..600, // from the least that a downlink is ever given
         pictures in prop::collection::vec(any_picture(), 1..120),
     ) {
         let mut bench = Bench::new(scene, Bitrate::kbps(rate));

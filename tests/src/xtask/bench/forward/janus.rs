@@ -72,12 +72,14 @@ async fn run_ours(built: &Built, program: &Path, seconds: f64) -> Result<Measure
         ("LIANMAI_RTC__NODE_IP", address.as_str()),
         ("LIANMAI_RTC__USE_LOOPBACK", "false"),
         ("LIANMAI_DOWNLINK__START_KBPS", "25000"),
+        ("LIANMAI_METRICS__BIND", "0.0.0.0"),
         ("LIANMAI_LOG__LEVEL", "warn"),
     ];
     let server = Server::launch(command, &environment).await?;
     let http = SocketAddr::from((SERVER, server.http().port())).to_string();
     let process = server.process().context("the server has ended")?;
-    let target = Target { kind: Kind::Lianmai, http, local: CLIENT, process };
+    let metrics = Some(SocketAddr::from((SERVER, server.metrics_address().port())).to_string());
+    let target = Target { kind: Kind::Lianmai, http, metrics, local: CLIENT, process };
     generate(built, target, seconds).await.with_context(|| format!("the server's log:\n{}", server.log()))
 }
 
@@ -92,7 +94,7 @@ async fn run_janus(built: &Built, seconds: f64) -> Result<Measured> {
     let process = janus.id().context("janus has ended")?;
     wait_for(&mut janus).await?;
     let http = SocketAddr::from((SERVER, JANUS_PORT)).to_string();
-    let target = Target { kind: Kind::Janus, http, local: CLIENT, process };
+    let target = Target { kind: Kind::Janus, http, metrics: None, local: CLIENT, process };
     let measured = generate(built, target, seconds).await;
     janus.kill().await?;
     measured

@@ -47,7 +47,9 @@ pub(super) async fn serve(program: &Path) -> Result<Server> {
 /// How a generator finds a server of ours.
 pub(super) fn target(server: &Server) -> Result<Target> {
     let process = server.process().context("the server has ended")?;
-    Ok(Target { kind: Kind::Lianmai, http: server.http().to_string(), local: Ipv4Addr::LOCALHOST, process })
+    let metrics = Some(server.metrics_address().to_string());
+    let (http, local) = (server.http().to_string(), Ipv4Addr::LOCALHOST);
+    Ok(Target { kind: Kind::Lianmai, http, metrics, local, process })
 }
 
 /// A plan for a server.
