@@ -71,6 +71,7 @@ fn apt_get(packages: &[&str]) -> Result<()> {
         let status = Command::new("apt-get")
             .args(arguments)
             .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdout(std::io::stderr()) // results alone go to the standard output
             .status()
             .context("there is no apt-get here")?;
         ensure!(status.success(), "apt-get {} failed", arguments.join(" "));
