@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use dimpl::{Config, Dtls, DtlsCertificate, Output};
-use proto::rtp::RtpView;
 use proto::seed::Seed;
 use proto::time::{Instant, earliest};
-use sfu::network::cipher::{OVERHEAD_MAX, Sealed, SrtpCipher, SrtpKeys, SrtpProfile, authenticate};
+use sfu::network::cipher::{SrtpCipher, SrtpKeys, SrtpProfile};
 use sfu::network::demux::{PacketKind, classify};
 use simulator::node::client::ice::{Credentials, Ice};
 
@@ -125,26 +124,14 @@ impl Transport {
     /// Seals RTP and puts it out.
     pub(super) fn send_rtp(&mut self, packet: &[u8]) {
         if let Some(cipher) = &mut self.cipher {
-            let Ok(header) = RtpView::parse(packet).map(|view| view.header_len()) else { return };
-            let mut out = packet.to_vec();
-            out.resize(packet.len() + OVERHEAD_MAX, 0);
-            if let Ok(Sealed { length, tag }) = cipher.seal_rtp(&mut out, header, &packet[header..]) {
-                out.truncate(length);
-                authenticate(&mut out, tag.map(|tag| (0..length, tag)).as_slice());
-                self.out.push_back(out);
-            }
+            self.out.extend(cipher.protect_rtp(packet));
         }
     }
 
     /// Seals RTCP and puts it out.
     pub(super) fn send_rtcp(&mut self, packet: &[u8]) {
         if let Some(cipher) = &mut self.cipher {
-            let mut out = packet.to_vec();
-            out.resize(packet.len() + OVERHEAD_MAX, 0);
-            if let Ok(length) = cipher.seal_rtcp(&mut out, packet.len()) {
-                out.truncate(length);
-                self.out.push_back(out);
-            }
+            self.out.extend(cipher.protect_rtcp(packet));
         }
     }
 
