@@ -199,6 +199,26 @@ impl<P> Pacer<P> {
         Ok(())
     }
 
+    /// Whether a packet of `class` would leave as soon as it came, given what is in flight.
+    pub fn passes(&self, now: Instant, class: PacketClass, in_flight: DataSize) -> bool {
+        let is_free = self.is_empty() && self.probes.is_idle();
+        is_free && (is_at_once(class) || !self.is_blocked(in_flight) && self.is_paid(now))
+    }
+
+    /// A packet of `size` leaves as soon as it came, as [`Self::passes`] says it may: the same as [`Self::enqueue`] and
+    /// [`Self::poll`], without a place in the queue.
+    pub fn pass(&mut self, now: Instant, class: PacketClass, size: DataSize) {
+        self.note(now, size, Duration::ZERO);
+        if is_at_once(class) {
+            self.debt.forgive(now, DEBT_MAX);
+        }
+    }
+
+    /// Whether there is nothing to poll for, now or later, if nothing comes: no packet, no probe, no padding.
+    pub fn is_idle(&self) -> bool {
+        self.is_empty() && self.probes.is_idle() && self.target.padding == Bitrate::ZERO
+    }
+
     /// Something of `size` leaves past the queue, as control may that another layer writes: others pay for it.
     pub fn note_passed(&mut self, now: Instant, size: DataSize) {
         self.use_up(now, size);
@@ -381,6 +401,11 @@ impl<P> Pacer<P> {
         }
     }
 
+    /// Whether so little is owed that more may leave.
+    fn is_paid(&self, now: Instant) -> bool {
+        self.debt.empty_at().is_some_and(|paid| paid <= now || paid < now + self.target.burst)
+    }
+
     fn is_blocked(&self, in_flight: DataSize) -> bool {
         self.target.window.is_some_and(|window| in_flight >= window)
     }
@@ -389,10 +414,9 @@ impl<P> Pacer<P> {
     fn take(&mut self, now: Instant, due: Instant, next: Next) -> Option<Paced<P>> {
         let Queued { since, size, packet, .. } = self.lanes.take(next)?;
         let class = next.class;
-        let is_at_once = matches!(class, PacketClass::Control | PacketClass::Audio);
-        let due = if is_at_once { now } else { due.max(since) };
+        let due = if is_at_once(class) { now } else { due.max(since) };
         let probe = self.note(now, size, now.since(due));
-        if is_at_once {
+        if is_at_once(class) {
             self.debt.forgive(now, DEBT_MAX);
         }
         Some(Paced::Packet { class, size, probe, packet })
@@ -449,6 +473,11 @@ impl<P> Pacer<P> {
         }
         self.probes.waits_since().map(|since| since + ALONE_AFTER)
     }
+}
+
+/// What waits for nothing but its turn.
+fn is_at_once(class: PacketClass) -> bool {
+    matches!(class, PacketClass::Control | PacketClass::Audio)
 }
 
 /// How large the padding of a probe is, so that the cluster has its packets when its time is over and not much later.

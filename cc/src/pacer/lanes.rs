@@ -257,6 +257,9 @@ impl<P> Lanes<P> {
 
     /// Since when the oldest packet has waited.
     pub(super) fn oldest(&self) -> Option<Instant> {
+        if self.packets == 0 {
+            return None;
+        }
         self.queues.iter().filter_map(|queue| queue.front()).map(|queued| queued.since).min()
     }
 

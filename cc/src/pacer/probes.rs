@@ -84,6 +84,11 @@ impl Probes {
         self.running.as_ref().map(|running| &running.cluster)
     }
 
+    /// Whether none runs or waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.is_none() && self.waiting.is_empty()
+    }
+
     /// Forgets all.
     pub(super) fn clear(&mut self) {
         self.waiting.clear();

@@ -105,6 +105,26 @@ impl<P> Downlink<P> {
         self.pacer.enqueue(now, lane, size, packet)
     }
 
+    /// Whether a packet would leave as soon as it came.
+    pub fn passes(&self, now: Instant, class: PacketClass) -> bool {
+        self.pacer.passes(now, class, self.history.in_flight())
+    }
+
+    /// A packet leaves as soon as it came, as [`Self::passes`] says it may.
+    pub fn note_passed(&mut self, now: Instant, class: PacketClass, size: DataSize) {
+        self.pacer.pass(now, class, size);
+    }
+
+    /// Whether something was sent of which no fate is known.
+    pub fn is_in_flight(&self) -> bool {
+        self.history.in_flight() > DataSize::ZERO
+    }
+
+    /// Whether there is nothing to be polled, now or later, if nothing comes.
+    pub fn is_idle(&self) -> bool {
+        self.pacer.is_idle()
+    }
+
     /// Signaling or a report of `size` leaves past the queue, at once: media pays for it.
     pub fn note_control_sent(&mut self, now: Instant, size: DataSize) {
         self.pacer.note_passed(now, size);
@@ -136,8 +156,9 @@ impl<P> Downlink<P> {
             self.probe_waits = false;
             self.pacer.set_target(now, self.target);
         }
-        self.estimator.handle_sent(now, &sent);
-        self.settle(now);
+        if self.estimator.note_sent(now, &sent) {
+            self.settle(now);
+        }
         sent.number
     }
 

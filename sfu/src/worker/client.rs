@@ -81,8 +81,6 @@ pub(super) struct Client {
     pub(super) wake: Option<Instant>,
     /// Where its media last was sent to, and by what.
     pub(super) remote: Option<(Protocol, IpAddr)>,
-    /// Whether it is among those who may have something to send.
-    pub(super) is_due: bool,
     /// What it was told over its WebSocket that its pacer does not know of yet: it takes the same way as media.
     pub(super) told: DataSize,
     /// When its pacer goes on.
@@ -135,7 +133,6 @@ impl Client {
             fit: Vec::new(),
             wake: None,
             remote: None,
-            is_due: false,
             told: DataSize::ZERO,
             pace: None,
             allocator: Allocator::default(),

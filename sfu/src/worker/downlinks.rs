@@ -1,11 +1,11 @@
-//! What leaves to subscribers and how fast: their pacers' turns, and the layers that their paths carry.
+//! How fast packets leave to subscribers: their pacers' timers, and the layers that their paths carry.
 
 use core::time::Duration;
 
-use cc::{Demand, PacketClass};
+use cc::Demand;
 use proto::signal::Kind;
 use proto::time::Instant;
-use proto::units::{Bitrate, DataSize};
+use proto::units::Bitrate;
 
 use super::client::{ClientKey, Route};
 use super::media::Choice;
@@ -13,7 +13,7 @@ use super::{Event, Output, TIMER_GRAIN, Worker};
 use crate::control::allocation::{Allocator, Decision, Layer, Picture, Situation};
 use crate::control::demand::Range;
 use crate::control::selection::{View, choose_layer};
-use crate::transport::downlink::{Controller, Downlink, IP_UDP_HEADERS};
+use crate::transport::downlink::{Controller, Downlink};
 use crate::transport::packet::StreamId;
 use crate::transport::rtp_send::RedundantAudio;
 use crate::transport::selector::First;
@@ -60,20 +60,6 @@ impl Worker {
         Controller::new(&self.config.downlink, &seed)
     }
 
-    /// Sends what a subscriber's pacer lets go, and sees to it that it goes on.
-    pub(super) fn pump(&mut self, now: Instant, key: ClientKey) {
-        let client = &mut self.clients[key.0];
-        let told = std::mem::take(&mut client.told);
-        if let Some(downlink) = client.pipeline.downlink_mut().filter(|_| told > DataSize::ZERO) {
-            downlink.note_control_sent(now, told);
-        }
-        self.send_paced(now, key);
-        self.tell_transitions(key);
-        let at = self.clients[key.0].pipeline.downlink().and_then(Downlink::poll_timeout);
-        let at = if self.is_allocation_due(now, key) { Some(now) } else { at };
-        self.pace_at(now, key, at);
-    }
-
     /// Chooses a subscriber's layers anew: by a timer, for it takes longer than a packet may.
     fn reconsider(&mut self, now: Instant, key: ClientKey) {
         let pipeline = &mut self.clients[key.0].pipeline;
@@ -88,7 +74,7 @@ impl Worker {
     }
 
     /// Tells what has become of a subscriber's congestion control.
-    fn tell_transitions(&mut self, key: ClientKey) {
+    pub(super) fn tell_transitions(&mut self, key: ClientKey) {
         let client = &mut self.clients[key.0];
         let Some(downlink) = client.pipeline.downlink_mut() else { return };
         while let Some(transition) = downlink.poll_transition() {
@@ -190,7 +176,7 @@ impl Worker {
     }
 
     /// Whether it is time to choose a subscriber's layers anew.
-    fn is_allocation_due(&self, now: Instant, key: ClientKey) -> bool {
+    pub(super) fn is_allocation_due(&self, now: Instant, key: ClientKey) -> bool {
         let client = &self.clients[key.0];
         let Some(downlink) = client.pipeline.downlink() else { return false };
         client.allocated.is_none_or(|(at, rate)| {
@@ -200,40 +186,8 @@ impl Worker {
         })
     }
 
-    fn send_paced(&mut self, now: Instant, key: ClientKey) {
-        let wall = self.wall(now);
-        loop {
-            let client = &mut self.clients[key.0];
-            if !client.connection.is_open() {
-                return client.pipeline.drop_waiting(now);
-            }
-            self.plaintext.clear();
-            let Some(leaving) = client.pipeline.poll_rtp(now, wall, &mut self.plaintext) else { return };
-            let Some(length) = client.connection.seal_rtp(&self.plaintext, &mut self.transmits) else {
-                return client.pipeline.drop_waiting(now); // no more keys: nothing can leave
-            };
-            let size = DataSize::bytes(length as u64 + IP_UDP_HEADERS);
-            client.pipeline.handle_sent(now, &leaving, size);
-            match leaving.class {
-                PacketClass::Control => {} // written by others, who count it
-                PacketClass::Audio | PacketClass::Base | PacketClass::Video => self.stats.forwarded += 1,
-                PacketClass::Repair if leaving.is_parity => {
-                    self.stats.parities += 1;
-                    self.stats.parity_bytes += size.as_bytes();
-                }
-                PacketClass::Repair => self.stats.retransmitted += 1,
-                PacketClass::Padding => self.stats.padding_bytes += size.as_bytes(),
-            }
-            self.count_sent(length);
-            if let Some((slot, stream)) = leaving.switched {
-                self.stats.layer_switches += 1;
-                self.note_switched(now, Route { subscriber: key, slot }, stream);
-            }
-        }
-    }
-
     /// Gives a subscriber's pacer its turn at `at`.
-    fn pace_at(&mut self, now: Instant, key: ClientKey, at: Option<Instant>) {
+    pub(super) fn pace_at(&mut self, now: Instant, key: ClientKey, at: Option<Instant>) {
         let at = at.map(|at| at.max(now + TIMER_GRAIN));
         let Some(client) = self.clients.get_mut(key.0) else { return };
         let Some(at) = at else { return }; // a wake-up for nothing is cheaper than to look for it

@@ -140,6 +140,7 @@ impl Worker {
     /// Removes a client from every table.
     fn forget(&mut self, key: ClientKey) -> ParticipantId {
         let client = self.clients.remove(key.0);
+        self.batch.forget(key);
         for (_, binding) in &client.slots {
             let Some(binding) = binding else { continue };
             let publisher = self.clients.get_mut(binding.publisher.0);

@@ -8,11 +8,11 @@ use proto::signal::{Kind, ServerMessage};
 use proto::time::Instant;
 use proto::units::{Bitrate, DataSize};
 
+use super::batch::Incoming;
 use super::client::{ClientKey, Route};
 use super::{DropReason, Worker};
 use crate::control::demand::Range;
 use crate::control::selection::{LayerState, View, choose_layer};
-use crate::transport::connection::outgoing::Offered;
 use crate::transport::connection::{Received, RtpDrop};
 use crate::transport::downlink::{Downlink, IP_UDP_HEADERS};
 use crate::transport::packet::StreamId;
@@ -29,15 +29,6 @@ pub(super) struct Choice {
     pub(super) layers: Vec<LayerState>,
     pub(super) rates: Vec<Option<Bitrate>>,
     pub(super) ranges: Vec<Range>,
-}
-
-/// What became of a subscriber's copy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Forwarded {
-    /// It is on its way, or not wanted.
-    Done,
-    /// It is wanted, but the subscriber cannot begin with it.
-    Starving,
 }
 
 /// Which copy of the answer to a NACK.
@@ -69,13 +60,19 @@ impl Worker {
         if is_sound {
             self.handle_restored(now, key); // what a packet of sound repeats was before it
         }
-        match &received {
-            Ok(Some(received)) => self.handle_received(now, key, received),
-            Ok(None) => self.stats.fec_received += 1,
-            Err(_) => {}
-        }
+        let handled = match received {
+            Ok(Some(received)) => {
+                self.handle_received(now, key, received);
+                Ok(())
+            }
+            Ok(None) => {
+                self.stats.fec_received += 1;
+                Ok(())
+            }
+            Err(reason) => Err(reason),
+        };
         self.handle_restored(now, key);
-        received.map(drop)
+        handled
     }
 
     /// The packets that a publisher's last one has restored.
@@ -84,7 +81,7 @@ impl Worker {
             match restored {
                 Ok(restored) => {
                     self.ask_for_lost(now, key, Some(restored.stream));
-                    self.handle_received(now, key, &restored);
+                    self.handle_received(now, key, restored);
                 }
                 Err(_) => self.stats.count_drop(DropReason::FecRefused),
             }
@@ -100,8 +97,8 @@ impl Worker {
         self.wake_at(now, key, at);
     }
 
-    /// A packet of a publisher's stream, however it came.
-    fn handle_received(&mut self, now: Instant, key: ClientKey, received: &Received) {
+    /// A packet of a publisher's stream, however it came: every slot that shows its track is to get a copy.
+    fn handle_received(&mut self, now: Instant, key: ClientKey, received: Received) {
         match received.way {
             Way::Itself => {}
             Way::Retransmission => self.stats.recovered += 1,
@@ -111,10 +108,13 @@ impl Worker {
             self.clients[key.0].watch_layers(now);
             self.each_route(key, received.section, |worker, route| worker.aim(now, route));
         }
-        self.forward(now, key, received);
-        if received.is_new_stream {
+        let Received { section, stream, is_new_stream, packet, .. } = received;
+        if let Some(routes) = self.clients[key.0].routes.get(section) {
+            self.batch.add(Incoming { stream, packet }, routes);
+        }
+        if is_new_stream {
             // Only now: a stream's first packet starts a key frame more often than not.
-            self.each_route(key, received.section, |worker, route| worker.press(now, route));
+            self.each_route(key, section, |worker, route| worker.press(now, route));
         }
     }
 
@@ -196,6 +196,7 @@ impl Worker {
 
     /// Begins with the last key frame of the stream that a slot waits for, or asks for one, if its subscriber could get it.
     pub(super) fn press(&mut self, now: Instant, route: Route) {
+        self.take_in(now, route.subscriber); // it may have what it waits for
         let client = &self.clients[route.subscriber.0];
         let awaited = client.pipeline.slots().get(route.slot).and_then(RtpSendPipeline::awaited);
         let may_come = client.connection.is_open() && client.pipeline.has_room(now, route.slot);
@@ -267,42 +268,6 @@ impl Worker {
         }
         choice.ranges = self.ranges(now, binding, &choice);
         Some(choice)
-    }
-
-    /// Gives every slot that shows a packet's stream its own copy.
-    fn forward(&mut self, now: Instant, publisher: ClientKey, received: &Received) {
-        let Some(routes) = self.clients[publisher.0].routes.get_mut(received.section) else { return };
-        let routes = std::mem::take(routes);
-        let mut starving = false;
-        for route in &routes {
-            starving |= self.forward_to(now, *route, received) == Forwarded::Starving;
-        }
-        self.clients[publisher.0].routes[received.section] = routes;
-        if starving {
-            self.want_key_frame(now, received.stream);
-        }
-    }
-
-    fn forward_to(&mut self, now: Instant, route: Route, received: &Received) -> Forwarded {
-        let client = &mut self.clients[route.subscriber.0];
-        if !client.connection.is_open() {
-            return Forwarded::Done;
-        }
-        let is_awaited = |slot: Option<&RtpSendPipeline>| {
-            let awaited = slot.is_some_and(|slot| slot.awaited() == Some(received.stream));
-            if awaited { Forwarded::Starving } else { Forwarded::Done }
-        };
-        match client.pipeline.offer(now, route.slot, received.stream, &received.packet) {
-            Offered::Queued => self.make_due(route.subscriber),
-            Offered::Refused if !client.pipeline.has_room(now, route.slot) => {}
-            Offered::Refused => return is_awaited(client.pipeline.slots().get(route.slot)),
-            Offered::GivenUp => {
-                self.stats.given_up += 1;
-                self.make_due(route.subscriber); // its layers are chosen anew
-            }
-            Offered::Unmapped => self.stats.count_drop(DropReason::UnknownPayloadType),
-        }
-        Forwarded::Done
     }
 
     /// A slot shows another stream now: its clocks are needed soon, and its layer is worth showing.

@@ -6,12 +6,12 @@
 //!
 //! A packet's way: [`network`](crate::network) tells what a datagram is and decrypts it, the publisher's
 //! [`ConnectionPipeline`](crate::transport::connection::ConnectionPipeline) makes it a source packet, the route table says
-//! whose slots it goes to, and each slot admits it to its subscriber's queue. When all inputs of a batch are in, each
-//! subscriber that has something to send gets its turn: its packets are written and encrypted one behind the other, so that
-//! they leave in runs.
+//! whose slots it goes to. When all inputs of a batch are in, each subscriber gets its turn: its slots admit what came for
+//! them, what may leave is written and encrypted one behind the other, so that it leaves in runs, and the rest waits.
 //! A message's way: [`adapter`](crate::adapter) reads it, [`control`](crate::control) decides, and this carries it out.
 
 mod api;
+mod batch;
 mod client;
 mod connection;
 mod datagrams;
@@ -24,6 +24,7 @@ mod negotiate;
 pub mod report;
 mod signaling;
 mod stats;
+mod turn;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -45,6 +46,7 @@ pub use stats::{DownlinkStats, DropReason, Metric, MetricKind, Stats};
 use crate::control::room::{MemberKey, Room};
 pub use crate::network::transmits::{Run, Transmits};
 use crate::transport::rtp_send::{Plaintext, Tables};
+use batch::{Batch, Turn};
 use client::{Client, ClientKey};
 
 /// The least time to the next wake-up: timers are no finer than this, and a worker cannot spin.
@@ -76,8 +78,8 @@ pub struct Worker {
     unjoined: VecDeque<(Instant, SocketId)>,
     outputs: VecDeque<Output>,
     transmits: Transmits,
-    /// Subscribers that may have something to send.
-    due: VecDeque<ClientKey>,
+    /// What came since the last turns, and whose turn it is.
+    batch: Batch,
     /// The time of the last input.
     now: Instant,
     plaintext: Plaintext,
@@ -107,7 +109,7 @@ impl Worker {
             unjoined: VecDeque::new(),
             outputs: VecDeque::new(),
             transmits: Transmits::default(),
-            due: VecDeque::new(),
+            batch: Batch::default(),
             now: Instant::ZERO,
             plaintext: Plaintext::default(),
             plans: Tables::new(OfflineMasks),
@@ -136,12 +138,9 @@ impl Worker {
     /// `None` when there are no more. They are made here, at the time of the last input.
     pub fn poll_transmits(&mut self) -> Option<&mut Transmits> {
         while !self.transmits.is_full()
-            && let Some(key) = self.due.pop_front()
+            && let Some((key, turn)) = self.batch.pop_due()
         {
-            if let Some(client) = self.clients.get_mut(key.0) {
-                client.is_due = false;
-                self.pump(self.now, key);
-            }
+            self.take_turn(self.now, key, turn);
         }
         self.transmits.finish();
         (!self.transmits.is_empty()).then_some(&mut self.transmits)
@@ -209,12 +208,9 @@ impl Worker {
         self.timers.insert((at, key));
     }
 
-    /// A subscriber may have something to send; it gets its turn when all inputs are in.
+    /// Something about a subscriber has changed; it gets its turn when all inputs are in.
     fn make_due(&mut self, key: ClientKey) {
-        if let Some(client) = self.clients.get_mut(key.0).filter(|client| !client.is_due) {
-            client.is_due = true;
-            self.due.push_back(key);
-        }
+        self.batch.make_due(key, Turn::Stirred);
     }
 
     fn emit(&mut self, event: Event) {

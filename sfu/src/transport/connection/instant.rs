@@ -46,7 +46,9 @@ impl ConnectionPipeline {
             match self.admit(now, slot, stream, packet) {
                 Offered::Queued if self.slots[slot].is_key_frame(packet) => {}
                 Offered::Queued => past += DataSize::bytes(packet.payload().len() as u64 + PACKET_OVERHEAD),
-                Offered::Refused | Offered::GivenUp | Offered::Unmapped => return false,
+                Offered::Leaving(_) | Offered::Refused | Offered::GivenUp | Offered::Unmapped => {
+                    return false;
+                }
             }
         }
         self.outgoing.queue.note_key_frame(now, past);

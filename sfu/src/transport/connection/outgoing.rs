@@ -156,7 +156,9 @@ pub struct Leaving {
 /// What became of a packet that a slot was offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offered {
-    /// It waits for its turn, which may be now.
+    /// It was written, and is to be sent now; see [`ConnectionPipeline::poll_rtp`].
+    Leaving(Leaving),
+    /// It waits for its turn, which may be now, or nothing of it is to be sent.
     Queued,
     /// The subscriber does not get it.
     Refused,
@@ -197,6 +199,59 @@ impl ConnectionPipeline {
         }
     }
 
+    /// Offers a packet of `stream` to a slot and writes it to `out`, which must be empty, if it may leave at once; else what the
+    /// slot admits waits in the pacer. It comes to the same as to let it wait and poll, for less.
+    pub fn forward(
+        &mut self,
+        (now, wall): (Instant, NtpTime),
+        slot: usize,
+        stream: StreamId,
+        packet: &SourcePacket,
+        out: &mut Plaintext,
+    ) -> Offered {
+        if !self.passes(now, slot, stream, packet) {
+            return self.offer(now, slot, stream, packet);
+        }
+        let pending = match self.let_in(now, slot, stream, packet) {
+            Ok(pending) => pending,
+            Err(offered) => return offered,
+        };
+        let (class, size) = (pending.class(), queued_size(&pending));
+        let app_limited = self.downlink.as_mut().is_some_and(|downlink| {
+            let app_limited = downlink.is_app_limited(now);
+            downlink.note_passed(now, class, size);
+            app_limited
+        });
+        let Some((switched, numbered)) = self.write_queued(now, wall, Queued { slot, pending }, out) else {
+            out.clear();
+            return Offered::Queued;
+        };
+        let (is_parity, probe) = (false, None);
+        Offered::Leaving(Leaving { class, switched, is_parity, probe, numbered, app_limited })
+    }
+
+    /// Whether a packet that a slot admits would leave at once.
+    fn passes(&self, now: Instant, slot: usize, stream: StreamId, packet: &SourcePacket) -> bool {
+        let Some(send) = self.slots.get(slot).filter(|_| self.outgoing.padding.is_none()) else {
+            return false;
+        };
+        let is_sound = packet.is_sound();
+        match &self.downlink {
+            Some(downlink) if is_sound || send.is_whole() && !send.is_left_out(stream, packet) => {
+                downlink.passes(now, if is_sound { PacketClass::Audio } else { send.lane(stream).class })
+            }
+            Some(_) => false,
+            None => self.outgoing.unpaced.is_empty(),
+        }
+    }
+
+    /// Whether something waits to be sent, be it for time to pass.
+    pub fn has_waiting(&self) -> bool {
+        !self.outgoing.unpaced.is_empty()
+            || self.outgoing.padding.is_some()
+            || self.downlink.as_ref().is_some_and(|downlink| !downlink.is_idle())
+    }
+
     /// Offers a packet of `stream` to a slot; what it admits waits in the pacer.
     pub fn offer(&mut self, now: Instant, slot: usize, stream: StreamId, packet: &SourcePacket) -> Offered {
         let Some(send) = self.slots.get(slot) else { return Offered::Refused };
@@ -235,39 +290,54 @@ impl ConnectionPipeline {
         stream: StreamId,
         packet: &SourcePacket,
     ) -> Offered {
-        let Some(send) = self.slots.get_mut(slot) else { return Offered::Refused };
-        match send.admit(now, stream, packet) {
-            Admitted::Yes(mut pending) => {
-                if let Some(downlink) = &mut self.downlink
-                    && pending.switches()
-                    && pending.class() == PacketClass::Base
-                {
-                    // What waits of a larger layer would leave behind the smallest one's, and is no use then.
-                    let is_larger = |(of, _): (StreamId, u32)| of != stream;
-                    let larger = waiting(downlink, slot).iter().filter(|own| is_larger(own.picture)).count();
-                    if larger > 0 {
-                        self.outgoing.queue.note_dropped(Step::Tier, PacketClass::Video, larger as u64);
-                        downlink.retain(|_, queued| {
-                            queued.slot != slot || !queued.pending.picture().is_some_and(is_larger)
-                        });
-                    }
-                }
-                if send.is_key_frame(packet) {
-                    let size = pending.payload_len() as u64 + PACKET_OVERHEAD;
-                    self.outgoing.queue.note_key_frame(now, DataSize::bytes(size));
-                }
-                let repeated = pending.predecessors();
-                if repeated > DataSize::ZERO && !self.admit_repair(now, repeated, Claim::Audio) {
-                    pending.forgo_predecessors();
-                }
-                if self.enqueue(now, slot, pending) {
-                    return Offered::Queued;
-                }
-                self.slots[slot].restart();
-                Offered::GivenUp
-            }
-            Admitted::No => Offered::Refused,
-            Admitted::Unmapped => Offered::Unmapped,
+        let pending = match self.let_in(now, slot, stream, packet) {
+            Ok(pending) => pending,
+            Err(offered) => return offered,
+        };
+        if pending.switches() && pending.class() == PacketClass::Base {
+            self.drop_larger(slot, stream);
+        }
+        if self.enqueue(now, slot, pending) {
+            return Offered::Queued;
+        }
+        self.slots[slot].restart();
+        Offered::GivenUp
+    }
+
+    /// Makes a packet for which there is room one that is to be sent, if its slot wants it.
+    fn let_in(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        stream: StreamId,
+        packet: &SourcePacket,
+    ) -> Result<Pending, Offered> {
+        let send = self.slots.get_mut(slot).ok_or(Offered::Refused)?;
+        let mut pending = match send.admit(now, stream, packet) {
+            Admitted::Yes(pending) => pending,
+            Admitted::No => return Err(Offered::Refused),
+            Admitted::Unmapped => return Err(Offered::Unmapped),
+        };
+        if send.is_key_frame(packet) {
+            let size = pending.payload_len() as u64 + PACKET_OVERHEAD;
+            self.outgoing.queue.note_key_frame(now, DataSize::bytes(size));
+        }
+        let repeated = pending.predecessors();
+        if repeated > DataSize::ZERO && !self.admit_repair(now, repeated, Claim::Audio) {
+            pending.forgo_predecessors();
+        }
+        Ok(pending)
+    }
+
+    /// What waits of a slot's larger layers would leave behind the smallest one's, and is no use then.
+    fn drop_larger(&mut self, slot: usize, smallest: StreamId) {
+        let Some(downlink) = self.downlink.as_mut().filter(|downlink| !downlink.is_empty()) else { return };
+        let is_larger = |(of, _): (StreamId, u32)| of != smallest;
+        let larger = waiting(downlink, slot).iter().filter(|own| is_larger(own.picture)).count();
+        if larger > 0 {
+            self.outgoing.queue.note_dropped(Step::Tier, PacketClass::Video, larger as u64);
+            downlink
+                .retain(|_, queued| queued.slot != slot || !queued.pending.picture().is_some_and(is_larger));
         }
     }
 
@@ -394,10 +464,7 @@ impl ConnectionPipeline {
         };
         let priority = self.slots.get(slot).map_or_else(Priority::default, |slot| slot.strategy().priority);
         let lane = Lane { class: pending.class(), priority };
-        let length = pending.payload_len() as u64;
-        // What has no content only tells the rewriter of a number that is not used.
-        let size = if length == 0 { 0 } else { length + PACKET_OVERHEAD };
-        downlink.enqueue(now, lane, DataSize::bytes(size), Queued { slot, pending }).is_ok()
+        downlink.enqueue(now, lane, queued_size(&pending), Queued { slot, pending }).is_ok()
     }
 
     /// Writes what waited; tells which stream its slot was switched to, if it was, and whether it has a number.
@@ -480,4 +547,11 @@ impl ConnectionPipeline {
         let length = (left.saturating_sub(PACKET_OVERHEAD) as usize).clamp(1, PADDING_MAX);
         send.write_padding(length, Some(number), out).then_some(true)
     }
+}
+
+/// What the pacer is told of a packet's size.
+fn queued_size(pending: &Pending) -> DataSize {
+    let length = pending.payload_len() as u64;
+    // What has no content only tells the rewriter of a number that is not used.
+    DataSize::bytes(if length == 0 { 0 } else { length + PACKET_OVERHEAD })
 }

@@ -94,6 +94,12 @@ impl Controller {
             EstimatorChoice::Custom(make) => Self::Custom(make(seed)),
         }
     }
+
+    /// A packet leaves; whether the estimator may want something else for that. Ours is moved by reports and time alone.
+    pub fn note_sent(&mut self, now: Instant, packet: &SentPacket) -> bool {
+        self.handle_sent(now, packet);
+        matches!(self, Self::Custom(_))
+    }
 }
 
 impl fmt::Debug for Controller {
