@@ -69,11 +69,12 @@ struct Entry {
 
 /// See the module's description.
 #[derive(Debug, Default)]
+#[repr(C)] // what each packet that leaves needs comes first
 pub struct SendHistory {
+    in_flight: DataSize,
+    next: u64,
     /// The packets `first..next`, the oldest in front.
     entries: VecDeque<Entry>,
-    next: u64,
-    in_flight: DataSize,
     /// Whatever has a lower number is not in flight.
     passed: u64,
     /// No packet before this one is [`Fate::Missing`].
@@ -170,6 +171,11 @@ impl SendHistory {
     /// It counts the newest packet of each report, so it has the receiver's waiting for the report in it.
     pub fn smoothed_rtt(&self) -> Option<Duration> {
         self.smoothed_rtt
+    }
+
+    /// The packet that left last, if it is remembered.
+    pub fn newest(&self) -> Option<&SentPacket> {
+        self.entries.back().map(|entry| &entry.sent)
     }
 
     /// How many packets are remembered, at most [`PACKETS_MAX`].

@@ -112,22 +112,23 @@ enum Step {
 
 /// See the module's description.
 #[derive(Debug)]
+#[repr(C)] // what each packet needs comes first, the lanes' own packets at the end
 pub struct Pacer<P> {
-    target: Target,
-    lanes: Lanes<P>,
     /// What is owed at the pacing rate, or at the probe's while one runs.
     debt: Bucket,
-    /// What was sent that padding needs not fill.
-    filled: Bucket,
-    /// What of the last padding asked for was counted and not yet told otherwise.
-    asked: DataSize,
     /// Up to when what was sent has used [`USED_SHARE`] of the rate, and how fast that is used.
     used_until: Instant,
     used: Pace,
     last_sent: Option<Instant>,
+    /// What of the last padding asked for was counted and not yet told otherwise.
+    asked: DataSize,
     /// Whether the window kept back what was due at the last poll: what leaves next is then not late by a timer's fault.
     is_held: bool,
+    target: Target,
     probes: Probes,
+    lanes: Lanes<P>,
+    /// What was sent that padding needs not fill.
+    filled: Bucket,
 }
 
 impl<P> Pacer<P> {

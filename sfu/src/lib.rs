@@ -9,6 +9,7 @@
 
 pub mod adapter;
 pub mod control;
+mod fetch;
 pub mod network;
 pub mod transport;
 pub mod worker;

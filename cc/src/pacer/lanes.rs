@@ -99,12 +99,11 @@ pub(super) struct Next {
 
 /// See the module's description.
 #[derive(Debug)]
+#[repr(C)] // an empty one is known by its first fields
 pub(super) struct Lanes<P> {
-    queues: [VecDeque<Queued<P>>; LANES],
-    sizes: [DataSize; LANES],
+    packets: usize,
     /// A bit for each lane in which something waits.
     waiting: u16,
-    packets: usize,
     /// How many packets of repair left since a picture did or none waited.
     repairs: u32,
     /// By lane: how many packets of it left since one of a lower priority did or none waited.
@@ -112,6 +111,8 @@ pub(super) struct Lanes<P> {
     /// Before this nothing is too old.
     expires: Instant,
     dropped: u64,
+    sizes: [DataSize; LANES],
+    queues: [VecDeque<Queued<P>>; LANES],
 }
 
 impl<P> Lanes<P> {

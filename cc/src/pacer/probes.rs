@@ -19,8 +19,8 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 /// See the module's description.
 #[derive(Debug, Default)]
 pub(super) struct Probes {
-    waiting: VecDeque<(Instant, ProbeCluster)>,
     running: Option<Running>,
+    waiting: VecDeque<(Instant, ProbeCluster)>,
 }
 
 #[derive(Debug)]

@@ -9,18 +9,18 @@ use super::{ExtensionId, FIXED_LEN, RtpHeader, RtpView};
 use super::{PayloadType, SeqNo, Ssrc};
 
 /// The longest header that can be laid out, in bytes.
-const LENGTH_MAX: usize = 96;
+const LENGTH_MAX: usize = 64;
 
 /// The most extensions.
-const VALUES_MAX: usize = 8;
+const VALUES_MAX: usize = 4;
 
 /// See the module's description.
 #[derive(Debug, Clone)]
 pub struct HeaderTemplate {
     bytes: [u8; LENGTH_MAX],
-    length: usize,
+    length: u8,
     /// How many words the extensions take.
-    words: usize,
+    words: u8,
     values: [Range<u8>; VALUES_MAX],
 }
 
@@ -53,12 +53,12 @@ impl HeaderTemplate {
             let (_, found) = view.extension_ranges().find(|(found, _)| found == id)?;
             *range = found.start as u8..found.end as u8; // below LENGTH_MAX
         }
-        Some(Self { bytes, length: out.len(), words, values: ranges })
+        Some(Self { bytes, length: out.len() as u8, words: words as u8, values: ranges }) // both below LENGTH_MAX
     }
 
     /// How many words the extensions take.
     pub fn words(&self) -> usize {
-        self.words
+        usize::from(self.words)
     }
 
     /// Appends the header; `values` are in the order in which the extensions were given, of the lengths that were given, and
@@ -75,7 +75,7 @@ impl HeaderTemplate {
                 place.copy_from_slice(value);
             }
         }
-        out.extend_from_slice(&bytes[..self.length]);
+        out.extend_from_slice(&bytes[..usize::from(self.length)]);
     }
 }
 

@@ -118,12 +118,13 @@ pub enum IceEvent {
 
 /// The lite end of one ICE session.
 #[derive(Debug)]
+#[repr(C)] // each packet asks what is selected and what is proved
 pub struct IceLite {
+    selected: Option<Selection>,
+    paths: Vec<ProvedPath>,
+    consent_until: Option<Instant>, // `None` after it has expired
     current: Generation,
     former: Option<Generation>, // still valid after a restart until `current` is proved
-    paths: Vec<ProvedPath>,
-    selected: Option<Selection>,
-    consent_until: Option<Instant>, // `None` after it has expired
     events: VecDeque<IceEvent>,
 }
 

@@ -105,27 +105,30 @@ pub enum RtpDrop {
 }
 
 /// See the module's description.
+///
+/// Its fields are in the order in which a packet that leaves needs them; see [`RtpSendPipeline`].
 #[derive(Debug)]
+#[repr(C)]
 pub struct ConnectionPipeline {
-    own_ssrc: Ssrc,
-    cname: String,
-    sections: Vec<Option<ReceiveSection>>,
-    extensions: ExtensionMap,
-    streams: BTreeMap<StreamId, RtpRecvPipeline>,
-    by_ssrc: BTreeMap<Ssrc, StreamId>,
+    slots: Vec<RtpSendPipeline>,
+    outgoing: Outgoing,
+    downlink: Option<Downlink<Queued>>,
     /// The stream of which the last packet may have restored others.
     restoring: Option<StreamId>,
-    connection: u64,
-    next_stream: u32,
-    slots: Vec<RtpSendPipeline>,
-    downlink: Option<Downlink<Queued>>,
-    outgoing: Outgoing,
-    losses: LossModel,
-    planned_at: Option<Instant>,
+    by_ssrc: BTreeMap<Ssrc, StreamId>,
+    streams: BTreeMap<StreamId, RtpRecvPipeline>,
+    sections: Vec<Option<ReceiveSection>>,
+    extensions: ExtensionMap,
     arrivals: ArrivalLog,
     publisher_clock: PublisherClock,
-    rtt: Option<Duration>,
     report_at: Option<Instant>,
+    rtt: Option<Duration>,
+    planned_at: Option<Instant>,
+    losses: LossModel,
+    connection: u64,
+    next_stream: u32,
+    own_ssrc: Ssrc,
+    cname: String,
     waiting: Vec<Rtcp>,
 }
 

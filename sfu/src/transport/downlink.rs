@@ -12,7 +12,7 @@ use core::time::Duration;
 use cc::history::{Departure, SendHistory};
 use cc::pacer::lanes::Lane;
 use cc::pacer::{Paced, Pacer};
-use cc::{Demand, Estimator, PacketClass, PacketResult, Target, Transition};
+use cc::{Demand, Estimator, PacketClass, PacketResult, SentPacket, Target, Transition};
 use proto::feedback::{Arrival, TwccClock};
 use proto::path_class::PathClass;
 use proto::rtcp::TransportFeedback;
@@ -25,6 +25,7 @@ pub use controller::{Controller, DownlinkSettings, EstimatorChoice, MakeEstimato
 
 use self::jitter::Jitter;
 use super::meter::RateMeter;
+use crate::fetch;
 
 /// What IP and UDP put before a packet, as congestion control counts it: IPv6 is counted as IPv4.
 pub const IP_UDP_HEADERS: u64 = 28;
@@ -49,22 +50,25 @@ const BURST_SHALLOW: Duration = Duration::from_millis(1);
 const PROBING: Bitrate = Bitrate::bps(1);
 
 /// See the module's description. `P` is what waits.
+///
+/// First comes what each packet that leaves needs: the pacer's and the history's first fields are such, too.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Downlink<P> {
-    estimator: Controller,
-    target: Target,
-    pacer: Pacer<P>,
     history: SendHistory,
+    /// When the first packet left of which nothing was heard, if anything was ever heard.
+    unheard_since: Option<Instant>,
+    /// Whether a probe was asked for of which no packet has left.
+    probe_waits: bool,
+    is_heard: bool,
+    estimator: Controller,
+    pacer: Pacer<P>,
+    target: Target,
     twcc: TwccClock,
     arrivals: Vec<Arrival>,
     demand: Demand,
-    /// Whether a probe was asked for of which no packet has left.
-    probe_waits: bool,
     repair: RateMeter,
     jitter: Jitter,
-    /// When the first packet left of which nothing was heard, if anything was ever heard.
-    unheard_since: Option<Instant>,
-    is_heard: bool,
     probes: u64,
 }
 
@@ -103,6 +107,19 @@ impl<P> Downlink<P> {
     /// A packet of `size`, IP and UDP headers included, wants to leave. It comes back if too many wait.
     pub fn enqueue(&mut self, now: Instant, lane: Lane, size: DataSize, packet: P) -> Result<(), P> {
         self.pacer.enqueue(now, lane, size, packet)
+    }
+
+    /// Asks for what the next packet that leaves needs of this.
+    pub fn fetch_ahead(&self) {
+        fetch::ahead(self, 448);
+        fetch::ahead(&self.target, size_of::<Target>());
+    }
+
+    /// Asks for what it needs beyond.
+    pub fn fetch_behind(&self) {
+        if let Some(newest) = self.history.newest() {
+            fetch::ahead(newest, size_of::<SentPacket>());
+        }
     }
 
     /// Whether a packet would leave as soon as it came.

@@ -62,53 +62,57 @@ const BACK_MAX: Duration = Duration::from_millis(200);
 pub const PADDING_MAX: usize = 255;
 
 /// One slot of a subscriber; see the module's description.
+///
+/// Its fields are in the order in which a packet needs them: what each one reads lies together, and what is seldom needed
+/// takes nothing of the cache.
 #[derive(Debug)]
+#[repr(C)]
 pub struct RtpSendPipeline {
-    ssrc: Ssrc,
-    rtx_ssrc: Ssrc,
-    rtx_next: SeqNo,
-    negotiated: Vec<SectionCodec>,
-    extensions: ExtensionMap,
     payload_types: Vec<PayloadMapping>,
     selector: Selector,
-    rewriter: Rewriter,
-    limiter: RetransmitLimiter,
-    repeats: Repeats,
-    rtt: Duration,
+    /// The picture that was left out last.
+    left_out: Option<(StreamId, u32)>,
     /// The stream and the source's timestamp of the picture whose packets were admitted last.
     picture: Option<(StreamId, u32)>,
     /// When a packet of a picture of the track was admitted last.
     pictured_at: Option<Instant>,
+    /// The length of that picture's largest payload so far.
+    largest: usize,
+    /// The key frame that was admitted last.
+    key_picture: Option<(StreamId, u32)>,
+    newest: Option<(StreamId, u64)>,
+    /// The picture whose first packets have left and whose last one has not.
+    partial: Option<(StreamId, u32)>,
+    strategy: Strategy,
+    /// What of a picture's rates does not go to the subscriber for the moment.
+    thinning: Thinning,
+    has_asked_playout: bool,
+    /// Whether its layer is to be left: what waits of it shall make room.
+    is_leaving: bool,
+    ssrc: Ssrc,
+    redundant_audio: Option<Box<RedundantAudio>>,
+    rewriter: Rewriter,
+    headers: Headers,
+    stats: SendStats,
+    counts: LegCounts,
+    limiter: RetransmitLimiter,
+    repeats: Repeats,
+    repair: Repair,
+    rtx_ssrc: Ssrc,
+    rtx_next: SeqNo,
+    key_frame_at: Option<Instant>,
+    rtt: Duration,
     /// The stream and first packet with which the slot begins that is followed by more to be caught up with.
     catch_up: Option<(StreamId, u64, CatchUp)>,
     /// The stream that was awaited when it could not be begun with at once.
     refused: Option<StreamId>,
-    /// The length of that picture's largest payload so far.
-    largest: usize,
-    headers: Headers,
-    /// The picture whose first packets have left and whose last one has not.
-    partial: Option<(StreamId, u32)>,
-    /// The picture that was left out last.
-    left_out: Option<(StreamId, u32)>,
-    /// The key frame that was admitted last.
-    key_picture: Option<(StreamId, u32)>,
-    newest: Option<(StreamId, u64)>,
     /// Packets that came after later ones, and when: a subscriber may have asked for them meanwhile.
     late: VecDeque<(StreamId, u64, Instant)>,
-    strategy: Strategy,
-    /// Whether its layer is to be left: what waits of it shall make room.
-    is_leaving: bool,
-    /// What of a picture's rates does not go to the subscriber for the moment.
-    thinning: Thinning,
-    key_frame_at: Option<Instant>,
-    has_asked_playout: bool,
-    repair: Repair,
     /// The answer that was polled last: how it is to be given.
     planned: Option<(SeqNo, Answer)>,
-    redundant_audio: Option<Box<RedundantAudio>>,
-    stats: SendStats,
-    counts: LegCounts,
     pace: Pace,
+    negotiated: Vec<SectionCodec>,
+    extensions: ExtensionMap,
 }
 
 impl RtpSendPipeline {

@@ -113,6 +113,13 @@ impl Batch {
         Some((key, core::mem::replace(&mut self.parts[key.0].turn, Turn::None)))
     }
 
+    /// The client that comes after `between` others, and the slot of its first copy if it has one.
+    pub(super) fn due_after(&self, between: usize) -> Option<(ClientKey, Option<usize>)> {
+        let key = *self.due.get(between)?;
+        let first = self.copies.get(self.parts[key.0].first as usize);
+        Some((key, first.map(|copy| copy.slot as usize)))
+    }
+
     /// A client's next copy: for which slot, and of which packet.
     pub(super) fn take(&mut self, MemberKey(key): ClientKey) -> Option<(usize, PacketPlace)> {
         let part = self.parts.get_mut(key).filter(|part| part.first != NONE)?;

@@ -66,28 +66,26 @@ pub(super) enum Lapse {
 }
 
 /// See the module's description.
+///
+/// Its fields are in the order in which a packet for it needs them; see [`RtpSendPipeline`](crate::transport::rtp_send::RtpSendPipeline).
+#[repr(C)]
 pub(super) struct Client {
-    pub(super) identity: Identity,
-    pub(super) sdp_version: u64,
-    pub(super) socket: Option<SocketId>,
+    /// When its pacer goes on.
+    pub(super) pace: Option<Instant>,
+    /// What it was told over its WebSocket that its pacer does not know of yet: it takes the same way as media.
+    pub(super) told: DataSize,
+    /// When its layers were chosen last, and for which rate.
+    pub(super) allocated: Option<(Instant, Bitrate)>,
     pub(super) connection: Connection,
     pub(super) pipeline: ConnectionPipeline,
+    pub(super) wake: Option<Instant>,
     /// By media section of this client: who gets what it sends there.
     pub(super) routes: Vec<Vec<Route>>,
     /// By slot: its name and what it carries.
     pub(super) slots: Vec<(Mid, Option<Binding>)>,
     /// The layers that were fit to be watched when last looked at: for newcomers, then for those who watch them.
     pub(super) fit: Vec<StreamId>,
-    pub(super) wake: Option<Instant>,
-    /// Where its media last was sent to, and by what.
-    pub(super) remote: Option<(Protocol, IpAddr)>,
-    /// What it was told over its WebSocket that its pacer does not know of yet: it takes the same way as media.
-    pub(super) told: DataSize,
-    /// When its pacer goes on.
-    pub(super) pace: Option<Instant>,
     pub(super) allocator: Allocator,
-    /// When its layers were chosen last, and for which rate.
-    pub(super) allocated: Option<(Instant, Bitrate)>,
     /// By slot: what its path could take of the picture.
     pub(super) wishes: Vec<Option<Wish>>,
     /// By media section of this client: what is demanded of what it sends there.
@@ -95,6 +93,11 @@ pub(super) struct Client {
     /// When that was thought about last.
     pub(super) demands_at: Option<Instant>,
     layers_at: Option<Instant>,
+    pub(super) identity: Identity,
+    pub(super) sdp_version: u64,
+    pub(super) socket: Option<SocketId>,
+    /// Where its media last was sent to, and by what.
+    pub(super) remote: Option<(Protocol, IpAddr)>,
     detached_at: Option<Instant>,
     heard_at: Instant,
     media_lost_at: Option<Instant>,

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use proto::time::{Instant, earliest};
 
+use crate::fetch;
 use crate::network::cipher::{Cipher, CipherError, SrtpCipher};
 use crate::network::dtls::{DtlsEvent, DtlsServer};
 use crate::network::ice_lite::{Credentials, IceEvent, IceLite};
@@ -49,19 +50,22 @@ pub(super) enum Outage {
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// See the module's description.
+///
+/// First comes what each packet needs.
+#[repr(C)]
 pub(super) struct Connection {
-    pub(super) ice: IceLite,
-    credentials: IcePair,
-    /// What agrees on keys; `None` in simulations, where packets go as they are.
-    dtls: Option<DtlsServer>,
     cipher: Option<Cipher>,
-    handshake_path: Option<Path>,
-    heard_at: Instant,
     lost: bool,
     over: bool,
     traffic: Traffic,
+    heard_at: Instant,
+    pub(super) ice: IceLite,
     /// The protection profile's name, once media can flow.
     profile: Option<&'static str>,
+    credentials: IcePair,
+    /// What agrees on keys; `None` in simulations, where packets go as they are.
+    dtls: Option<Box<DtlsServer>>,
+    handshake_path: Option<Path>,
 }
 
 impl Connection {
@@ -71,7 +75,7 @@ impl Connection {
         Self {
             ice,
             credentials,
-            dtls,
+            dtls: dtls.map(Box::new),
             cipher: None,
             handshake_path: None,
             heard_at: now,
@@ -145,6 +149,18 @@ impl Connection {
         Some(length)
     }
 
+    /// Asks for what the next packet needs of this.
+    pub(super) fn fetch_ahead(&self) {
+        fetch::ahead(self, 256);
+    }
+
+    /// Asks for what it needs beyond.
+    pub(super) fn fetch_behind(&self) {
+        if let Some(cipher) = &self.cipher {
+            cipher.fetch_ahead();
+        }
+    }
+
     /// Time has passed.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.ice.handle_timeout(now);
@@ -200,7 +216,7 @@ impl Connection {
 
     /// When to wake; `None` if there is nothing to do.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        earliest(self.ice.poll_timeout(), self.dtls.as_ref().and_then(DtlsServer::poll_timeout))
+        earliest(self.ice.poll_timeout(), self.dtls.as_ref().and_then(|dtls| dtls.poll_timeout()))
     }
 
     /// Whether media can flow.

@@ -28,9 +28,23 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 impl Worker {
     /// Gives a client its turn.
     pub(super) fn take_turn(&mut self, now: Instant, key: ClientKey, turn: Turn) {
+        self.fetch_ahead();
         self.forward(now, key);
         if turn == Turn::Stirred || self.is_pump_due(now, key) {
             self.pump(now, key);
+        }
+    }
+
+    /// Asks for what the next turns need: first for a client, and when that is here for what it points at.
+    fn fetch_ahead(&self) {
+        let client = |(key, slot): (ClientKey, Option<usize>)| Some((self.clients.get(key.0)?, slot));
+        if let Some((next, slot)) = self.batch.due_after(0).and_then(client) {
+            next.connection.fetch_behind();
+            next.pipeline.fetch_behind(slot);
+        }
+        if let Some((later, _)) = self.batch.due_after(1).and_then(client) {
+            later.connection.fetch_ahead();
+            later.pipeline.fetch_ahead();
         }
     }
 

@@ -38,6 +38,14 @@ pub enum Cipher {
 }
 
 impl Cipher {
+    /// Asks for what the next packet that is sealed needs.
+    pub fn fetch_ahead(&self) {
+        match self {
+            Self::Srtp(cipher) => cipher.fetch_ahead(),
+            Self::Plain => {}
+        }
+    }
+
     /// Opens an RTP packet where it lies; the packet in the clear is its first bytes, as many as returned.
     ///
     /// What is in `packet` after an error is of no use.

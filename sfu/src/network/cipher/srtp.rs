@@ -18,6 +18,7 @@ use super::replay::ReplayWindow;
 use super::sources::Sources;
 use super::transform::{ENCRYPTED, PACKET_MAX, Payload, Place, RTCP_HEADER, RTCP_TRAILER, Transform};
 use super::{CipherError, Sealed, SrtpKeys, SrtpProfile};
+use crate::fetch;
 
 const SRTCP_PACKETS_MAX: u32 = 0x7fff_ffff; // RFC 3711 §9.2
 
@@ -85,6 +86,13 @@ impl SrtpCipher {
     /// Seals the compound RTCP packet that is `out[..length]`; the length that it has then.
     pub fn seal_rtcp(&mut self, out: &mut [u8], length: usize) -> Result<usize, CipherError> {
         self.outbound.seal_rtcp(out, length)
+    }
+}
+
+impl SrtpCipher {
+    /// Asks for what the next packet that is sealed needs.
+    pub(super) fn fetch_ahead(&self) {
+        fetch::ahead(&self.outbound, size_of::<Outbound>());
     }
 }
 

@@ -21,6 +21,7 @@ use proto::units::DataSize;
 
 use super::queue::{Queue, Room, Step, waiting};
 use super::{ConnectionPipeline, RtpSendPipeline};
+use crate::fetch;
 use crate::transport::downlink::{Downlink, PACKET_OVERHEAD};
 use crate::transport::packet::{SourcePacket, StreamId};
 use crate::transport::rtp_send::{Admitted, Covered, PADDING_MAX, Pending, Plaintext, Written};
@@ -69,14 +70,18 @@ struct Padding {
     probe: Option<ProbeId>,
 }
 
-/// What the way out remembers beside the downlink.
+/// What the way out remembers beside the downlink; first what is asked with each packet.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Outgoing {
+    padding: Option<Padding>,
+    /// The repair packet that was written last.
+    parity: Option<(usize, Covered)>,
+    /// What was written last and may become one of those that serve as padding.
+    last: Option<(usize, SeqNo, SourcePacket)>,
+    recent: VecDeque<Recent>,
     /// What leaves with this batch: for want of a downlink, nothing is paced.
     unpaced: VecDeque<Queued>,
-    recent: VecDeque<Recent>,
-    /// What was written last and may become one of those.
-    last: Option<(usize, SeqNo, SourcePacket)>,
     /// What feedback has just told, for the model of losses.
     fates: Vec<PacketFate>,
     /// What feedback has told in all.
@@ -87,11 +92,8 @@ pub(super) struct Outgoing {
     may_protect: bool,
     /// How much of what was sent lately was lost.
     lately: Lately,
-    /// The repair packet that was written last.
-    parity: Option<(usize, Covered)>,
     /// What repair that nobody asked for may take.
     budget: Option<Budget>,
-    padding: Option<Padding>,
     pub(super) queue: Queue,
 }
 
@@ -242,6 +244,27 @@ impl ConnectionPipeline {
             }
             Some(_) => false,
             None => self.outgoing.unpaced.is_empty(),
+        }
+    }
+
+    /// Asks for what the next packet that leaves needs of this.
+    pub fn fetch_ahead(&self) {
+        fetch::ahead(self, 192);
+        if let Some(downlink) = &self.downlink {
+            downlink.fetch_ahead();
+        }
+    }
+
+    /// Asks for what it needs beyond, if it is for this slot.
+    pub fn fetch_behind(&self, slot: Option<usize>) {
+        if let Some(send) = slot.and_then(|slot| self.slots.get(slot)) {
+            fetch::ahead(send, 832);
+        }
+        if let Some(recent) = self.outgoing.recent.front() {
+            fetch::ahead(recent, size_of::<Recent>());
+        }
+        if let Some(downlink) = &self.downlink {
+            downlink.fetch_behind();
         }
     }
 

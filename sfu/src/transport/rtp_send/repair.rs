@@ -110,20 +110,23 @@ struct Epoch {
 }
 
 /// See the module's description.
+///
+/// First comes what is asked with each packet.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Repair {
+    forward: Option<Box<ForwardRepair>>,
+    patience: Patience,
+    planner: Planner,
     /// What is asked of it.
     goal: Goal,
     allowed: Repairs,
-    planner: Planner,
-    forward: Option<Box<ForwardRepair>>,
     hold: HoldOff,
     numbers: SeqUnwrapper,
     losses: Loss,
     may_protect: bool,
     round_trip: Duration,
     outlook: Outlook,
-    patience: Patience,
     frame: Frame,
     /// How long pictures take to leave, how far apart they are, and how many packets they have.
     pacing: Duration,
