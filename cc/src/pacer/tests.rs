@@ -649,7 +649,44 @@ impl Trial {
     }
 }
 
+/// What becomes of packets of these classes, each so many microseconds after the one before: when each leaves and how much is
+/// owed then. `direct` ones go past the queue where they may.
+fn fates(target: Target, packets: &[(u64, PacketClass, u64)], direct: bool) -> Vec<(u64, u64)> {
+    let mut pacer = Pacer::new(target);
+    let (mut now, mut left) = (Instant::ZERO, Vec::new());
+    for (number, (after, class, bytes)) in packets.iter().enumerate() {
+        let next = now + Duration::from_micros(*after);
+        let told = run(&mut pacer, now, next).into_iter().map(|(at, _)| (at, 0));
+        left.extend(told);
+        now = next;
+        let size = DataSize::bytes(*bytes);
+        if direct && pacer.passes(now, *class, NONE) {
+            pacer.pass(now, *class, size);
+            left.push((now.as_micros(), 0));
+        } else {
+            pacer.enqueue(now, *class, size, number as u32).expect("room");
+            while pacer.poll(now, NONE).is_some() {
+                left.push((now.as_micros(), 0));
+            }
+        }
+        left.push((pacer.debt.left(now).as_bytes(), u64::from(pacer.is_app_limited(now))));
+    }
+    left.extend(run(&mut pacer, now, now + Duration::from_secs(3)).into_iter().map(|(at, _)| (at, 0)));
+    left
+}
+
 proptest! {
+    /// Packets that go past the queue leave when they would have left through it, and leave as much owed behind them.
+    #[test]
+    fn the_way_past_the_queue_changes_nothing(
+        packets in prop::collection::vec(
+            (0_u64..9_000, prop::sample::select(vec![Audio, Base, Video, Repair]), 60_u64..1_300), 1..60),
+        burst_ms in 0_u64..12,
+    ) {
+        let target = Target { burst: Duration::from_millis(burst_ms), ..target() };
+        prop_assert_eq!(fates(target, &packets, true), fates(target, &packets, false));
+    }
+
     #[test]
     fn whatever_happens_nothing_vanishes_nothing_piles_up_and_nothing_spins(
         target in any_target(),
