@@ -76,6 +76,8 @@ pub(super) struct Client {
     pub(super) told: DataSize,
     /// When its layers were chosen last, and for which rate.
     pub(super) allocated: Option<(Instant, Bitrate)>,
+    /// While more than this is allowed, all that it wants fits by far; `None` if it does not.
+    pub(super) ample: Option<Bitrate>,
     pub(super) connection: Connection,
     pub(super) pipeline: ConnectionPipeline,
     pub(super) wake: Option<Instant>,
@@ -140,6 +142,7 @@ impl Client {
             pace: None,
             allocator: Allocator::default(),
             allocated: None,
+            ample: None,
             wishes: Vec::new(),
             demanded: BTreeMap::new(),
             demands_at: None,

@@ -21,6 +21,13 @@ use crate::transport::selector::First;
 /// Layers are chosen anew no more often than this, unless the rate has fallen far.
 const ALLOCATE_INTERVAL: Duration = Duration::from_millis(100);
 
+/// The same where all that is wanted fits by far: layers grow, but not so much at once.
+const AMPLE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What is wanted fits by far if so many times as much is allowed, and no longer if less than so many times is.
+const AMPLE: f64 = 1.5;
+const AMPLE_STILL: f64 = 1.25;
+
 /// How far the rate must fall to be looked at at once.
 const FALLEN: f64 = 0.85;
 
@@ -145,6 +152,8 @@ impl Worker {
         self.weigh_up(now, key, &shown, &situation, &mut decision);
         decision.current = decision.current.scaled(repair);
         decision.next = decision.next.map(|next| next.scaled(repair));
+        let is_ample = decision.next.is_none() && allowed >= decision.current.scaled(AMPLE);
+        self.clients[key.0].ample = is_ample.then(|| decision.current.scaled(AMPLE_STILL));
         self.carry_out(now, key, &shown, &decision);
     }
 
@@ -180,9 +189,15 @@ impl Worker {
         let client = &self.clients[key.0];
         let Some(downlink) = client.pipeline.downlink() else { return false };
         client.allocated.is_none_or(|(at, rate)| {
-            let fallen = downlink.target().rate < rate.scaled(FALLEN);
+            let allowed = downlink.target().rate;
             let since = now.since(at);
-            since >= ALLOCATE_INTERVAL || fallen || client.pipeline.is_strained() && since > TIMER_GRAIN * 20
+            if client.pipeline.is_strained() {
+                return since > TIMER_GRAIN * 20;
+            }
+            if client.ample.is_some_and(|ample| allowed > ample) {
+                return since >= AMPLE_INTERVAL;
+            }
+            since >= ALLOCATE_INTERVAL || allowed < rate.scaled(FALLEN)
         })
     }
 
