@@ -218,8 +218,10 @@ impl Observer for Told {
 
 #[test]
 fn signaling_comes_within_a_tenth_of_a_second_over_a_link_that_media_fills() {
-    // Watching bears queues that the others do not; it is at the goal, and on some seeds a little beyond it.
-    for (scene, most) in [(Scene::Game, 100), (Scene::Pk, 100), (Scene::Watch, 120)] {
+    // Watching would bear queues that the others do not, and did on the second seed: 140 ms.
+    for (scene, seed) in
+        [Scene::Game, Scene::Pk, Scene::Watch].into_iter().flat_map(|scene| [(scene, 21), (scene, 31)])
+    {
         let hosts = ["ann", "bob"].map(|name| ClientPlan::talker(name, 0).showing(LayoutPlan::Nothing));
         let viewer = ClientPlan::viewer("viewer", 2).showing(LayoutPlan::Everybody(1280, 720));
         let viewer = ClientPlan { ping: ms(50), ..viewer };
@@ -233,7 +235,7 @@ fn signaling_comes_within_a_tenth_of_a_second_over_a_link_that_media_fills() {
         let (from, to) = (Instant::from_millis(5_000), Instant::from_millis(65_000));
         let mut told = Told { viewer: Person(2), from, to, delays: Vec::new(), bytes: 0 };
         let settings = DownlinkSettings { scene, ..DownlinkSettings::default() };
-        let result = run_room_with(&plan, 21, |_| None, settings, &mut told);
+        let result = run_room_with(&plan, seed, |_| None, settings, &mut told);
         assert!(result.violations.is_empty(), "{scene}: {:#?}", result.violations);
         told.delays.sort_unstable();
         assert!(told.delays.len() >= 1_100, "{scene}: {} messages", told.delays.len());
@@ -246,7 +248,7 @@ fn signaling_comes_within_a_tenth_of_a_second_over_a_link_that_media_fills() {
             told.delays.last()
         );
         assert!(util > 0.75, "{scene}: the link is {util:.2} full");
-        assert!(at(99) < ms(most) && at(50) >= ms(10), "{scene}: {:?} and {:?}", at(50), at(99));
+        assert!(at(99) < ms(100) && at(50) >= ms(10), "{scene}: {:?} and {:?}", at(50), at(99));
     }
 }
 

@@ -206,7 +206,13 @@ impl Hybrid {
     /// People do something else from now on.
     pub fn set_scene(&mut self, _now: Instant, scene: Scene) {
         self.settings.scene = scene;
-        self.dial = Dial::of(scene);
+        self.turn_dial();
+    }
+
+    /// What the scene asks for, and what who sends can make use of, may have changed.
+    fn turn_dial(&mut self) {
+        let dial = Dial::of(self.settings.scene);
+        self.dial = if self.steps.is_limited() { dial.for_steps() } else { dial };
         self.settle();
     }
 
@@ -424,7 +430,7 @@ impl Estimator for Hybrid {
 
     fn set_demand(&mut self, _now: Instant, demand: Demand) {
         self.steps.set_demand(demand);
-        self.settle();
+        self.turn_dial();
     }
 
     fn poll_transition(&mut self) -> Option<Transition> {

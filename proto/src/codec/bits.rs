@@ -4,7 +4,7 @@
 
 /// Whether the slice is H.264's escaped form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Escapes {
+pub(crate) enum Escapes {
     /// The bits are the bytes, as they stand.
     None,
     /// A 3 after two zeros is no data but keeps start codes out (H.264 §7.4.1, emulation prevention).
@@ -13,7 +13,7 @@ pub(super) enum Escapes {
 
 /// A cursor over the bits of a slice.
 #[derive(Debug)]
-pub(super) struct BitReader<'a> {
+pub(crate) struct BitReader<'a> {
     rest: std::slice::Iter<'a, u8>,
     escapes: Escapes,
     zeros: u8, // zero bytes just read, up to two
@@ -22,12 +22,12 @@ pub(super) struct BitReader<'a> {
 }
 
 impl<'a> BitReader<'a> {
-    pub(super) fn new(bytes: &'a [u8], escapes: Escapes) -> Self {
+    pub(crate) fn new(bytes: &'a [u8], escapes: Escapes) -> Self {
         Self { rest: bytes.iter(), escapes, zeros: 0, byte: 0, left: 0 }
     }
 
     /// The next bit.
-    pub(super) fn flag(&mut self) -> Option<bool> {
+    pub(crate) fn flag(&mut self) -> Option<bool> {
         if self.left == 0 {
             self.byte = self.next_byte()?;
             self.left = 8;
@@ -37,18 +37,18 @@ impl<'a> BitReader<'a> {
     }
 
     /// The next `count` bits as a number; `count` is at most 32.
-    pub(super) fn bits(&mut self, count: u32) -> Option<u32> {
+    pub(crate) fn bits(&mut self, count: u32) -> Option<u32> {
         debug_assert!(count <= 32, "a number has 32 bits, not {count}");
         (0..count).try_fold(0, |number, _| Some(number << 1 | u32::from(self.flag()?)))
     }
 
     /// Steps over `count` bits; `None` if there are fewer.
-    pub(super) fn skip(&mut self, count: u32) -> Option<()> {
+    pub(crate) fn skip(&mut self, count: u32) -> Option<()> {
         (0..count).try_for_each(|_| self.flag().map(drop))
     }
 
     /// An Exp-Golomb number: H.264's `ue(v)`, AV1's `uvlc()`. `None` also for one of 32 leading zeros or more.
-    pub(super) fn exp_golomb(&mut self) -> Option<u32> {
+    pub(crate) fn exp_golomb(&mut self) -> Option<u32> {
         let mut zeros = 0;
         while !self.flag()? {
             zeros += 1;
@@ -60,7 +60,7 @@ impl<'a> BitReader<'a> {
     }
 
     /// A signed Exp-Golomb number: 0, 1, -1, 2, -2 and so on (H.264's `se(v)`).
-    pub(super) fn signed_exp_golomb(&mut self) -> Option<i32> {
+    pub(crate) fn signed_exp_golomb(&mut self) -> Option<i32> {
         let number = self.exp_golomb()?;
         let size = number.div_ceil(2) as i32;
         Some(if number % 2 == 1 { size } else { -size })
@@ -78,31 +78,31 @@ impl<'a> BitReader<'a> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// The other way round, for the headers that tests make.
     #[derive(Debug, Default, Clone)]
-    pub(in crate::codec) struct BitWriter(Vec<bool>);
+    pub(crate) struct BitWriter(Vec<bool>);
 
     impl BitWriter {
-        pub(in crate::codec) fn bits(mut self, count: u32, number: u64) -> Self {
+        pub(crate) fn bits(mut self, count: u32, number: u64) -> Self {
             self.0.extend((0..count).rev().map(|place| number >> place & 1 == 1));
             self
         }
 
-        pub(in crate::codec) fn exp_golomb(self, number: u32) -> Self {
+        pub(crate) fn exp_golomb(self, number: u32) -> Self {
             let coded = u64::from(number) + 1;
             let length = u64::BITS - coded.leading_zeros();
             self.bits(length - 1, 0).bits(length, coded)
         }
 
-        pub(in crate::codec) fn signed_exp_golomb(self, number: i32) -> Self {
+        pub(crate) fn signed_exp_golomb(self, number: i32) -> Self {
             self.exp_golomb(if number > 0 { number as u32 * 2 - 1 } else { number.unsigned_abs() * 2 })
         }
 
         /// The bytes, with a stop bit (H.264's and AV1's trailing bits).
-        pub(in crate::codec) fn finish(mut self) -> Vec<u8> {
+        pub(crate) fn finish(mut self) -> Vec<u8> {
             self.0.push(true);
             let byte = |bits: &[bool]| {
                 bits.iter().enumerate().fold(0, |byte, (place, &bit)| byte | u8::from(bit) << (7 - place))

@@ -4,7 +4,7 @@
 //! In: RTP payloads of any content. Out: facts, and payloads with rewritten ids. Time: none. Limit: each file states its own.
 
 mod av1;
-mod bits;
+pub(crate) mod bits;
 mod h264;
 pub mod opus;
 mod picture_id;
@@ -88,7 +88,8 @@ pub struct Temporal {
 
 /// The temporal layer of the picture that `payload` belongs to, where its descriptor says it.
 ///
-/// VP8 says it by TID and Y, VP9 by TID and U. H.264 has none here, and AV1's is in a header extension.
+/// VP8 says it by TID and Y, VP9 by TID and U. H.264 has none here, and AV1's is in a header extension: see
+/// [`crate::rtp::dependency`].
 pub fn temporal(codec: Codec, payload: &[u8]) -> Option<Temporal> {
     match codec {
         Codec::Vp8 => vp8::temporal(payload),

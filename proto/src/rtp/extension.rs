@@ -24,11 +24,14 @@ pub enum Extension {
     /// How long the receiver shall hold pictures at least and at most, in units of 10 ms: 12 bits each
     /// (webrtc.googlesource.com, docs/native-code/rtp-hdrext/playout-delay).
     PlayoutDelay,
+    /// Which layer a frame is of, and which others it leans on (AV1's RTP payload format 1.0, appendix A): 3 bytes, and
+    /// many more with key frames; see [`super::dependency`].
+    DependencyDescriptor,
 }
 
 impl Extension {
     /// Every extension, in the order of declaration.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Mid,
         Self::Rid,
         Self::RepairedRid,
@@ -37,6 +40,7 @@ impl Extension {
         Self::AudioLevel,
         Self::VideoOrientation,
         Self::PlayoutDelay,
+        Self::DependencyDescriptor,
     ];
 
     /// The name in session descriptions.
@@ -52,6 +56,9 @@ impl Extension {
             Self::AudioLevel => "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
             Self::VideoOrientation => "urn:3gpp:video-orientation",
             Self::PlayoutDelay => "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
+            Self::DependencyDescriptor => {
+                "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+            }
         }
     }
 

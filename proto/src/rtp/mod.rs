@@ -2,6 +2,7 @@
 //!
 //! In: datagrams. Out: views of them, and headers. Time: none. Limit: nothing is copied or allocated on reading.
 
+pub mod dependency;
 pub mod extension;
 pub mod flexfec;
 mod header;

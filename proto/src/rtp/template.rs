@@ -12,7 +12,7 @@ use super::{PayloadType, SeqNo, Ssrc};
 const LENGTH_MAX: usize = 64;
 
 /// The most extensions.
-const VALUES_MAX: usize = 4;
+const VALUES_MAX: usize = 5;
 
 /// See the module's description.
 #[derive(Debug, Clone)]

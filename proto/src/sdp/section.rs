@@ -372,6 +372,7 @@ mod tests {
             (Extension::AbsSendTime, Some(2), Some(2)),
             (Extension::AudioLevel, Some(1), None),
             (Extension::VideoOrientation, None, Some(13)),
+            (Extension::DependencyDescriptor, None, Some(12)),
         ] {
             assert_eq!(audio.extensions.id(extension).map(|id| id.0), in_audio, "{extension:?}");
             assert_eq!(video.extensions.id(extension).map(|id| id.0), in_video, "{extension:?}");

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use proto::codec::{Codec, PictureIds};
+use proto::codec::{Codec, PictureIds, Temporal};
 use proto::rtp::PayloadType;
 
 use super::clock::RtpClock;
@@ -49,6 +49,15 @@ impl SourceHeader {
     }
 }
 
+/// What a packet's dependency descriptor says of its picture.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Described<'a> {
+    /// The descriptor itself; empty if the packet has none.
+    pub descriptor: &'a [u8],
+    /// The picture's temporal layer, if the descriptor could be read.
+    pub temporal: Option<Temporal>,
+}
+
 /// A source packet: its header's fields, and its payload. Clones share it.
 #[derive(Debug, Clone)]
 pub struct SourcePacket(Arc<Stored>);
@@ -58,21 +67,31 @@ struct Stored {
     header: SourceHeader,
     is_key_frame: bool,
     picture_ids: PictureIds,
+    temporal: Option<Temporal>,
+    descriptor: Vec<u8>,
     payload: Vec<u8>,
 }
 
 impl Stored {
-    fn new(header: SourceHeader, payload: Vec<u8>) -> Self {
+    /// A packet with this descriptor and payload; the former says of temporal layers what the latter leaves open.
+    fn new(header: SourceHeader, told: Option<Temporal>, (descriptor, payload): (Vec<u8>, Vec<u8>)) -> Self {
         let is_key_frame = proto::codec::starts_key_frame(header.codec, &payload);
         let picture_ids = PictureIds::read(header.codec, &payload);
-        Self { header, is_key_frame, picture_ids, payload }
+        let temporal = proto::codec::temporal(header.codec, &payload).or(told);
+        Self { header, is_key_frame, picture_ids, temporal, descriptor, payload }
     }
 }
 
 impl SourcePacket {
     /// A packet with this payload, without padding.
     pub fn new(header: SourceHeader, payload: &[u8]) -> Self {
-        Self(Arc::new(Stored::new(header, payload.to_vec())))
+        Self::described(header, payload, Described::default())
+    }
+
+    /// The same with a dependency descriptor.
+    pub fn described(header: SourceHeader, payload: &[u8], described: Described<'_>) -> Self {
+        let Described { descriptor, temporal } = described;
+        Self(Arc::new(Stored::new(header, temporal, (descriptor.to_vec(), payload.to_vec()))))
     }
 
     /// Whether it starts a key frame.
@@ -83,6 +102,16 @@ impl SourcePacket {
     /// The ids of its picture.
     pub fn picture_ids(&self) -> PictureIds {
         self.0.picture_ids
+    }
+
+    /// The temporal layer of its picture, where the payload or the dependency descriptor says it.
+    pub fn temporal(&self) -> Option<Temporal> {
+        self.0.temporal
+    }
+
+    /// Its dependency descriptor; empty if it has none.
+    pub fn descriptor(&self) -> &[u8] {
+        &self.0.descriptor
     }
 
     /// The media payload, without padding.
@@ -117,24 +146,45 @@ pub struct PacketPool {
 }
 
 impl PacketPool {
-    /// Stores a packet.
+    /// Stores a packet without a dependency descriptor.
     pub fn store(&mut self, header: SourceHeader, payload: &[u8]) -> SourcePacket {
-        let packet = self.reuse(header, payload).unwrap_or_else(|| SourcePacket::new(header, payload));
+        self.store_described(header, payload, Described::default())
+    }
+
+    /// Stores a packet.
+    pub fn store_described(
+        &mut self,
+        header: SourceHeader,
+        payload: &[u8],
+        described: Described<'_>,
+    ) -> SourcePacket {
+        let packet = self.reuse(header, payload, described);
+        let packet = packet.unwrap_or_else(|| SourcePacket::described(header, payload, described));
         self.packets.push_back(packet.clone());
         packet
     }
 
-    fn reuse(&mut self, header: SourceHeader, payload: &[u8]) -> Option<SourcePacket> {
+    fn reuse(
+        &mut self,
+        header: SourceHeader,
+        payload: &[u8],
+        described: Described<'_>,
+    ) -> Option<SourcePacket> {
         if self.packets.get(SPARE).is_some_and(|packet| !packet.is_shared()) {
             self.packets.pop_front();
         }
         self.packets.front().filter(|packet| !packet.is_shared())?;
         let mut packet = self.packets.pop_front()?;
         let stored = Arc::get_mut(&mut packet.0)?;
-        let mut bytes = core::mem::take(&mut stored.payload);
-        bytes.clear();
-        bytes.extend_from_slice(payload);
-        *stored = Stored::new(header, bytes);
+        let refilled = |memory: &mut Vec<u8>, content: &[u8]| {
+            let mut bytes = core::mem::take(memory);
+            bytes.clear();
+            bytes.extend_from_slice(content);
+            bytes
+        };
+        let descriptor = refilled(&mut stored.descriptor, described.descriptor);
+        let payload = refilled(&mut stored.payload, payload);
+        *stored = Stored::new(header, described.temporal, (descriptor, payload));
         Some(packet)
     }
 }
@@ -193,6 +243,29 @@ mod tests {
         let mut pool = PacketPool::default();
         for (seq, payload, key) in [(0, [0x10, 0], true), (1, [0x10, 1], false), (2, [0x10, 0], true)] {
             assert_eq!(pool.store(header(seq), &payload).is_key_frame(), key, "{seq}");
+        }
+    }
+
+    #[test]
+    fn a_packet_has_its_own_descriptor_also_in_used_memory_and_its_payload_goes_first() {
+        let mut pool = PacketPool::default();
+        let upper = Some(Temporal { layer: 1, joins: true });
+        let av1 = SourceHeader { codec: Codec::Av1, ..header(0) };
+        for (claim, header, payload, descriptor, told, temporal) in [
+            ("the descriptor says it", av1, &[0x10, 1][..], &[1, 2, 3][..], upper, upper),
+            ("nothing says it", av1, &[0x10, 1], &[], None, None),
+            ("the descriptor cannot be read", av1, &[0x10, 1], &[9; 4], None, None),
+            (
+                "the payload says it",
+                header(3),
+                &[0x90, 0x20, 0x80, 1],
+                &[1, 2, 3],
+                upper,
+                Some(Temporal { layer: 2, joins: false }),
+            ),
+        ] {
+            let packet = pool.store_described(header, payload, Described { descriptor, temporal: told });
+            assert_eq!((packet.descriptor(), packet.temporal()), (descriptor, temporal), "{claim}");
         }
     }
 }

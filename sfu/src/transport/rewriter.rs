@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use proto::codec::{Codec, PictureIdOffsets, PictureIdRewriter};
 use proto::rtp::SeqNo;
+use proto::rtp::dependency::frame_number;
 use proto::seed::Chance;
 use proto::time::NtpTime;
 
@@ -70,6 +71,7 @@ struct Segment {
     /// Ticks that `timestamp_shift` has beyond the clock's true shift, so that time never stands still at a switch.
     nudge: u32,
     picture_ids: PictureIdOffsets,
+    frame_shift: u16,
 }
 
 /// A source packet's place in the outgoing stream.
@@ -94,6 +96,7 @@ pub struct Traced {
     timestamp_shift: u32,
     squeezed: Squeezed,
     picture_ids: PictureIdOffsets,
+    frame_shift: u16,
 }
 
 impl Traced {
@@ -106,6 +109,11 @@ impl Traced {
     pub fn picture_ids(&self) -> PictureIdOffsets {
         self.picture_ids
     }
+
+    /// How the frame number of its dependency descriptor is shifted.
+    pub fn frame_shift(&self) -> u16 {
+        self.frame_shift
+    }
 }
 
 /// See the module's description.
@@ -115,6 +123,8 @@ pub struct Rewriter {
     picture_ids: PictureIdRewriter,
     next_out: u64,
     last: Option<Last>,
+    /// The newest frame number sent.
+    last_frame: Option<u16>,
     first_timestamp: u32,
 }
 
@@ -135,6 +145,7 @@ impl Rewriter {
             // In the lower half, so that an early reordering does not cross the first rollover (RFC 3711 §3.3.1).
             next_out: 0x1_0000 + u64::from(chance.number() & 0x7fff),
             last: None,
+            last_frame: None,
             first_timestamp: chance.number(),
         }
     }
@@ -164,6 +175,7 @@ impl Rewriter {
             squeezed,
             nudge,
             picture_ids: PictureIdOffsets::default(), // until its first packet leaves
+            frame_shift: self.frame_shift(packet),
         });
     }
 
@@ -180,6 +192,9 @@ impl Rewriter {
         if out_seq >= self.next_out {
             self.next_out = out_seq + 1;
             self.last = Some(Last { timestamp, sent: wall, clock: packet.clock });
+            if let Some(frame) = frame_number(packet.descriptor()) {
+                self.last_frame = Some(frame.wrapping_add(self.segments[segment].frame_shift));
+            }
         }
         Some(Place { seq: SeqNo(out_seq as u16), timestamp, segment })
     }
@@ -191,6 +206,11 @@ impl Rewriter {
             self.segments[index].picture_ids = self.picture_ids.follow(packet.picture_ids());
         }
         self.segments[index].picture_ids
+    }
+
+    /// How the frame number of a dependency descriptor is shifted in the packet that was given `place`.
+    pub fn frame_shift_at(&self, place: Place) -> u16 {
+        self.segments[place.segment].frame_shift
     }
 
     /// Closes the hole that a packet of the current stream leaves which the subscriber does not need (padding alone).
@@ -229,6 +249,7 @@ impl Rewriter {
             timestamp_shift: segment.timestamp_shift,
             squeezed: segment.squeezed,
             picture_ids: segment.picture_ids,
+            frame_shift: segment.frame_shift,
         })
     }
 
@@ -236,6 +257,13 @@ impl Rewriter {
     pub fn timestamp_at(&self, wall: NtpTime) -> Option<u32> {
         let segment = self.segments.back()?;
         Some(self.last?.clock.rtp_at(wall).wrapping_add(segment.timestamp_shift))
+    }
+
+    /// What makes the number of a segment's first frame follow the last one: libwebrtc gives up key frames whose number is
+    /// older than that of the one before.
+    fn frame_shift(&self, first: &SourcePacket) -> u16 {
+        let (last, first) = (self.last_frame, frame_number(first.descriptor()));
+        last.zip(first).map_or(0, |(last, first)| last.wrapping_add(1).wrapping_sub(first))
     }
 
     fn push(&mut self, segment: Segment) {
@@ -287,7 +315,7 @@ impl Rewriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::packet::SourceHeader;
+    use crate::transport::packet::{Described, SourceHeader};
     use proto::rtp::PayloadType;
     use proto::seed::Seed;
 
@@ -324,6 +352,37 @@ mod tests {
 
     fn rewriter() -> Rewriter {
         Rewriter::new(&mut Seed::from_number(1).generator())
+    }
+
+    #[test]
+    fn frame_numbers_go_on_rising_through_switches_and_stay_with_what_is_sent_again() {
+        let mut rewriter = rewriter();
+        let framed = |seq, frame: Option<u16>| {
+            let bytes = frame.map(|frame| [&[0xc0][..], &frame.to_be_bytes()].concat()).unwrap_or_default();
+            let described = Described { descriptor: &bytes, temporal: None };
+            SourcePacket::described(*packet(seq, 0, 0), &[0x41, 0], described)
+        };
+        let mut numbers = Vec::new();
+        for (stream, switches, seq, frame) in [
+            (LOW, true, 70_000, Some(65_000)),
+            (LOW, false, 70_001, Some(65_001)),
+            (LOW, false, 70_003, Some(65_003)),
+            (LOW, false, 70_002, Some(65_002)),
+            (HIGH, true, 90_000, Some(500)),
+            (HIGH, false, 90_001, Some(502)),
+            (LOW, true, 70_100, None),
+            (HIGH, true, 90_050, Some(40_000)),
+        ] {
+            let packet = framed(seq, frame);
+            if switches {
+                rewriter.switch(wall(30), stream, &packet, None);
+            }
+            let place = send(&mut rewriter, wall(30), &packet).unwrap();
+            let shift = rewriter.frame_shift_at(place);
+            assert_eq!(rewriter.trace(place.seq).unwrap().frame_shift(), shift, "{stream:?} {seq}");
+            numbers.extend(frame.map(|frame| frame.wrapping_add(shift)));
+        }
+        assert_eq!(numbers, [65_000, 65_001, 65_003, 65_002, 65_004, 65_006, 65_007]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! [`SourcePacket`]s, NACKs, key-frame requests, reception reports. Order on the way: extend the sequence number, undo RTX,
 //! RED and repair, note holes, keep for retransmission. Time: `now`, monotonic; `wall`, the server's wall clock at `now`.
 
+mod dependencies;
 mod forward_repair;
 mod gop;
 mod redundant_audio;
@@ -32,6 +33,7 @@ use super::packet::{PacketPool, SourceHeader, SourcePacket, StreamId};
 use super::reception::Reception;
 use super::stats::StreamCounts;
 use super::strategy::Strategy;
+use dependencies::Dependencies;
 use forward_repair::RepairReceiver;
 use gop::NewestKeyFrame;
 pub use gop::{Gop, NoGop};
@@ -143,6 +145,7 @@ pub struct RtpRecvPipeline {
     /// None for sound, and where PLI was not negotiated.
     key_frames: Option<KeyFrameRequester>,
     newest_key_frame: NewestKeyFrame,
+    dependencies: Dependencies,
     clock: RtpClock,
     size: Option<(u32, u32)>,
     since: Instant,
@@ -183,6 +186,7 @@ impl RtpRecvPipeline {
             redundant_audio: RedundantAudio::default(),
             key_frames: codec.pli.then(KeyFrameRequester::default),
             newest_key_frame: NewestKeyFrame::default(),
+            dependencies: Dependencies::default(),
             clock: RtpClock { at: wall, rtp, rate: codec.clock_rate },
             size: None,
             since: now,
@@ -229,7 +233,7 @@ impl RtpRecvPipeline {
             return Err(RecvDrop::EarlyRetransmission(original));
         }
         header.payload_type = codec.payload_type;
-        let packet = self.pool.store(header, rest);
+        let packet = self.pool.store_described(header, rest, self.dependencies.describe(arrival));
         self.accept(now, packet, Way::Retransmission)
     }
 
@@ -457,7 +461,8 @@ impl RtpRecvPipeline {
         let unknown = RecvDrop::UnknownPayloadType(view.payload_type().0);
         let known = codec.and_then(|codec| codec.codec).ok_or(unknown)?;
         let header = self.header(now, arrival, known, view.seq());
-        Ok(self.pool.store(header, view.payload()))
+        let described = self.dependencies.describe(arrival);
+        Ok(self.pool.store_described(header, view.payload(), described))
     }
 
     fn header(&self, now: Instant, arrival: &Arrival<'_>, codec: Codec, seq: SeqNo) -> SourceHeader {

@@ -23,13 +23,14 @@ use crate::transport::rtp_send::RtpSendPipeline;
 use crate::transport::strategy::{Repairs, Strategy};
 
 /// What a publisher's packets may carry in their headers.
-const RECEIVED: [Extension; 6] = [
+const RECEIVED: [Extension; 7] = [
     Extension::Mid,
     Extension::Rid,
     Extension::RepairedRid,
     Extension::TransportSequence,
     Extension::AudioLevel,
     Extension::VideoOrientation,
+    Extension::DependencyDescriptor,
 ];
 
 /// What a subscriber's packets may carry in their headers.
@@ -37,6 +38,10 @@ const SENT: [Extension; 3] = [Extension::AudioLevel, Extension::VideoOrientation
 
 /// What they carry besides if the subscriber tells when they arrive.
 const SENT_IF_TOLD: [Extension; 1] = [Extension::TransportSequence];
+
+/// What they carry besides if some packets may have longer extensions than others (RFC 8285 §4.1.2): a key frame's descriptor
+/// is long, and who gets none with that cannot read the others.
+const SENT_IF_MIXED: [Extension; 1] = [Extension::DependencyDescriptor];
 
 /// Why a join or offer is refused.
 struct Refusal(ErrorCode, String);
@@ -238,6 +243,9 @@ impl Worker {
         for ((section, _), number) in slots.zip(numbers) {
             let mut extensions = ExtensionMap::default();
             merge(&mut extensions, &section.extensions, &SENT);
+            if offer.extmap_allow_mixed {
+                merge(&mut extensions, &section.extensions, &SENT_IF_MIXED);
+            }
             let codecs = accepted(section);
             if codecs.iter().any(|codec| codec.transport_cc) {
                 merge(&mut extensions, &section.extensions, &SENT_IF_TOLD);

@@ -88,6 +88,7 @@ impl Dialect {
             Extension::Mid,
             Extension::Rid,
             Extension::RepairedRid,
+            Extension::DependencyDescriptor,
         ];
         for (index, extension) in all.into_iter().enumerate() {
             extensions.set(extension, ExtensionId(first + index as u8));
@@ -138,6 +139,7 @@ impl Dialect {
         }
         text.push_str(&extension(Extension::Rid));
         text.push_str(&extension(Extension::RepairedRid));
+        text.push_str(&extension(Extension::DependencyDescriptor));
         let h264 = self.vp8.0 + 2;
         for (number, name) in [(self.vp8.0, "VP8"), (h264, "H264")] {
             let _ = write!(

@@ -10,6 +10,7 @@ use fec::scheme::flexfec::FlexFecDecoder;
 use fec::scheme::red::{RedDecoder, Taken};
 use proto::ids::Mid;
 use proto::rtcp::{ReceiverReport, ReportBlock, Rtcp};
+use proto::rtp::dependency::frame_number;
 use proto::rtp::extension::Extension;
 use proto::rtp::{ExtensionId, MutableExtension, PayloadType, RtpView, SeqNo, SeqUnwrapper, Ssrc, rtx};
 use proto::signal::Kind;
@@ -36,6 +37,8 @@ pub(crate) struct Seen {
     pub(crate) marker: bool,
     pub(crate) stamp: Stamp,
     pub(crate) ids: Option<PictureIds>,
+    /// Its dependency descriptor; empty without.
+    descriptor: Vec<u8>,
     /// By a retransmission, or by redundancy.
     pub(crate) by_rtx: bool,
     /// Whether repair packets restored it.
@@ -61,6 +64,7 @@ pub(crate) struct Slot {
     pub(crate) ssrc: Ssrc,
     pub(crate) rtx: Option<Ssrc>,
     repair: Option<(Ssrc, FlexFecDecoder)>,
+    descriptor_id: ExtensionId,
     /// How many repair packets came.
     pub(crate) repairs: usize,
     pub(crate) seen: Vec<Seen>,
@@ -131,7 +135,8 @@ impl Receiver {
             let kind = kind_of(mid);
             let mutable: Vec<_> = self.transport_id.into_iter().map(MutableExtension::whole).collect();
             let repair = section.repair.map(|repair| (repair, FlexFecDecoder::new(ssrc, &mutable)));
-            let made = || Slot { repair, ..Slot::new(kind, ssrc, section.rtx) };
+            let id = self.dialect.extensions.id(Extension::DependencyDescriptor).expect("all are set");
+            let made = || Slot { repair, ..Slot::new(kind, id, (ssrc, section.rtx)) };
             let slot = self.slots.entry(mid.clone()).or_insert_with(made);
             assert_eq!((slot.ssrc, slot.rtx), (ssrc, section.rtx), "a slot keeps its streams");
         }
@@ -205,12 +210,13 @@ impl Receiver {
 }
 
 impl Slot {
-    fn new(kind: Kind, ssrc: Ssrc, rtx: Option<Ssrc>) -> Self {
+    fn new(kind: Kind, descriptor_id: ExtensionId, (ssrc, rtx): (Ssrc, Option<Ssrc>)) -> Self {
         Self {
             kind,
             ssrc,
             rtx,
             repair: None,
+            descriptor_id,
             repairs: 0,
             seen: Vec::new(),
             shown: Vec::new(),
@@ -280,6 +286,7 @@ impl Slot {
                 marker,
                 stamp,
                 ids,
+                descriptor: Vec::new(),
                 by_rtx,
                 by_repair: false,
                 own_seq,
@@ -346,6 +353,7 @@ impl Slot {
             marker: view.marker(),
             stamp: read.stamp,
             ids: read.ids,
+            descriptor: view.extension(self.descriptor_id).unwrap_or_default().to_vec(),
             by_rtx,
             by_repair,
             own_seq: view.seq(),
@@ -445,6 +453,13 @@ impl Slot {
         };
         if !continues && !starts_key {
             fault("neither the next packet nor a key frame".to_owned());
+        }
+        if seen.descriptor.get(3..) != seen.stamp.descriptor().get(3..) {
+            fault(format!("the descriptor {:?}", seen.descriptor));
+        }
+        let frames = [last, seen].map(|own| frame_number(&own.descriptor).unwrap_or(0));
+        if frames[1].wrapping_sub(frames[0]) != u16::from(!same_frame) {
+            fault(format!("frames {frames:?}"));
         }
         if let (Some(one), Some(two)) = (last.ids, seen.ids) {
             let picture = two.picture.wrapping_sub(one.picture) & 0x7fff;

@@ -17,7 +17,7 @@ use proto::time::{Instant, NtpTime, earliest};
 
 use super::offer::{Dialect, Sound, Use};
 use super::repairer::Repairer;
-use super::stamp::{MORE, PictureIds, RIDS, SIZES, Stamp};
+use super::stamp::{MORE, PictureIds, RIDS, SIZES, Stamp, read};
 
 const REPORT_FIRST: Duration = Duration::from_millis(300); // after the first packet; Chromium's come about then
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -432,6 +432,13 @@ fn packet(
     if header.payload_type == dialect.opus {
         extensions.push((id(Extension::AudioLevel), &[0x9e]));
     }
+    let media = match header.payload_type {
+        own if own == dialect.vp8 => Some(payload),
+        own if own == dialect.vp8_rtx => payload.get(2..),
+        _ => None,
+    };
+    let descriptor = media.and_then(read).map(|read| read.stamp.descriptor());
+    extensions.extend(descriptor.iter().map(|own| (id(Extension::DependencyDescriptor), own.as_slice())));
     let mut out = Vec::new();
     header.write(&extensions, &mut out);
     out.extend_from_slice(payload);

@@ -58,7 +58,23 @@ pub(crate) struct ReadPayload {
     pub(crate) ids: Option<PictureIds>,
 }
 
+/// The descriptor of a key frame's first packet, as Chromium sends it with VP8: it brings the structure that the others are
+/// read by.
+const KEY_DESCRIPTOR: [u8; 23] = [
+    0x80, 0x00, 0x00, 0x80, 0x02, 0x04, 0x4e, 0xaa, 0xaf, 0x28, 0x60, 0x41, 0x4d, 0x34, 0x53, 0x8a, 0x09,
+    0x40, 0x40, 0xb3, 0xc1, 0x3f, 0xc0,
+];
+
 impl Stamp {
+    /// The packet's dependency descriptor.
+    pub(crate) fn descriptor(&self) -> Vec<u8> {
+        let (starts, ends) = (self.part == 0, self.part + 1 == self.parts);
+        let mut bytes = if self.key && starts { KEY_DESCRIPTOR.to_vec() } else { vec![2, 0, 0] };
+        bytes[0] = bytes[0] & 0x3f | u8::from(starts) << 7 | u8::from(ends) << 6;
+        bytes[1..3].copy_from_slice(&(self.frame as u16).to_be_bytes());
+        bytes
+    }
+
     /// The payload of a VP8 packet.
     pub(crate) fn video(&self, ids: PictureIds, (width, height): (u16, u16)) -> Vec<u8> {
         let start = self.part == 0;

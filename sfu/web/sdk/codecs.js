@@ -61,6 +61,9 @@ function rank(codec, first) {
 /** What the server reads in the headers of packets it receives: the ends of the extensions' URIs. */
 const EXTENSIONS_SENT = ['sdes:mid', 'rtp-stream-id', 'transport-wide-cc-extensions-01', 'audio-level', 'video-orientation'];
 
+/** What tells the server of AV1's temporal layers; other codecs' payloads tell of them themselves. */
+const DESCRIPTOR = '#dependency-descriptor-rtp-header-extension';
+
 /**
  * lib.dom does not know these members yet.
  * @typedef {{uri: string, direction: RTCRtpTransceiverDirection | 'stopped'}} HeaderExtension
@@ -77,7 +80,7 @@ const EXTENSIONS_SENT = ['sdes:mid', 'rtp-stream-id', 'transport-wide-cc-extensi
  */
 export function sendable(transceiver, kind, codec) {
   prefer(transceiver, kind, codec, (codec) => usable(codec) || (repairs(codec) && canSend('flexfec-03')));
-  extend(transceiver);
+  extend(transceiver, codec === 'av1' ? [...EXTENSIONS_SENT, DESCRIPTOR] : EXTENSIONS_SENT);
 }
 
 /**
@@ -122,11 +125,12 @@ function prefer(transceiver, kind, first, wanted) {
  * negotiated before it, and slots, which just receive, negotiate neither `rid` nor transport-wide feedback: without
  * this, a camera turned on in a room that was joined without one could not be offered.
  * @param {ExtensionTransceiver} transceiver
+ * @param {string[]} wanted
  */
-function extend(transceiver) {
+function extend(transceiver, wanted) {
   const extensions = transceiver.getHeaderExtensionsToNegotiate?.() ?? [];
   for (const extension of extensions) {
-    const isSent = EXTENSIONS_SENT.some((end) => extension.uri.endsWith(end));
+    const isSent = wanted.some((end) => extension.uri.endsWith(end));
     if (isSent && extension.direction === 'stopped') extension.direction = 'sendrecv';
   }
   try {

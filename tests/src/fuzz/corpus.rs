@@ -68,6 +68,21 @@ pub(super) fn rtp() -> Vec<Vec<u8>> {
     ]
 }
 
+pub(super) fn dependency() -> Vec<Vec<u8>> {
+    // A key frame in three temporal layers, as Chromium sends it with VP8, and frames after it.
+    let key = [
+        0x80, 0x23, 0xc5, 0x80, 0x02, 0x04, 0x4e, 0xaa, 0xaf, 0x28, 0x60, 0x41, 0x4d, 0x34, 0x53, 0x8a, 0x09,
+        0x40, 0x40, 0xb3, 0xc1, 0x3f, 0xc0,
+    ];
+    let after = |next: &[u8]| [&[key.len() as u8], &key[..], next].concat();
+    vec![
+        after(&key),
+        after(&[0xc3, 0x23, 0xc6]),
+        after(&[0x80, 0x23, 0xc7, 0x50, 0x40]), // fewer decode targets, and references of its own
+        [&[0], &key[..]].concat(),
+    ]
+}
+
 pub(super) fn rtcp() -> Vec<Vec<u8>> {
     let block = ReportBlock {
         ssrc: Ssrc(2),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use proto::codec::{PictureIdRewriter, PictureIds, picture_size, starts_key_frame};
 use proto::ids::Rid;
 use proto::rtcp::twcc::TransportFeedback;
+use proto::rtp::dependency::{Descriptor, REFERENCES_MAX, TARGETS_MAX, frame_number};
 use proto::rtp::{RtpView, rtx};
 use proto::sdp::{
     Answer, AnswerSection, Fingerprint, HashAlgorithm, IceCredentials, Offer, Section, write_answer,
@@ -39,6 +40,7 @@ pub struct Target {
 pub fn all() -> Vec<Target> {
     vec![
         Target { name: "rtp", corpus: corpus::rtp, run: rtp },
+        Target { name: "dependency", corpus: corpus::dependency, run: dependency },
         Target { name: "rtcp", corpus: corpus::rtcp, run: rtcp },
         Target { name: "twcc", corpus: corpus::twcc, run: twcc },
         Target { name: "codec", corpus: corpus::codec, run: codec },
@@ -72,6 +74,18 @@ fn rtp(input: &[u8]) {
     if let Some((_, rest)) = rtx::unwrap(view.payload()) {
         assert_eq!(rest.len() + 2, view.payload().len());
     }
+}
+
+/// Two descriptors of a stream: the first byte is the first one's length.
+fn dependency(input: &[u8]) {
+    let Some((length, rest)) = input.split_first() else { return };
+    let (first, second) = rest.split_at(usize::from(*length).min(rest.len()));
+    let known = Descriptor::read(first, None).ok().and_then(|(_, structure)| structure);
+    let Ok((own, brought)) = Descriptor::read(second, known.as_ref()) else { return };
+    let structure = brought.or(known).expect("it was read by one");
+    assert!(own.references().len() <= REFERENCES_MAX && structure.targets().len() <= TARGETS_MAX);
+    assert_eq!(own.chains().len(), usize::from(structure.chains()));
+    assert_eq!(frame_number(second), Some(own.frame));
 }
 
 /// What was read can be written, and reads as the same.

@@ -19,7 +19,7 @@ use proto::scene::Priority;
 use proto::time::{Instant, NtpTime};
 use proto::units::DataSize;
 
-use super::queue::{Queue, Room, Step, waiting};
+use super::queue::{Queue, Room};
 use super::{ConnectionPipeline, RtpSendPipeline};
 use crate::fetch;
 use crate::transport::downlink::{Downlink, PACKET_OVERHEAD};
@@ -318,7 +318,7 @@ impl ConnectionPipeline {
             Err(offered) => return offered,
         };
         if pending.switches() && pending.class() == PacketClass::Base {
-            self.drop_larger(slot, stream);
+            self.drop_larger(now, slot, stream);
         }
         if self.enqueue(now, slot, pending) {
             return Offered::Queued;
@@ -350,18 +350,6 @@ impl ConnectionPipeline {
             pending.forgo_predecessors();
         }
         Ok(pending)
-    }
-
-    /// What waits of a slot's larger layers would leave behind the smallest one's, and is no use then.
-    fn drop_larger(&mut self, slot: usize, smallest: StreamId) {
-        let Some(downlink) = self.downlink.as_mut().filter(|downlink| !downlink.is_empty()) else { return };
-        let is_larger = |(of, _): (StreamId, u32)| of != smallest;
-        let larger = waiting(downlink, slot).iter().filter(|own| is_larger(own.picture)).count();
-        if larger > 0 {
-            self.outgoing.queue.note_dropped(Step::Tier, PacketClass::Video, larger as u64);
-            downlink
-                .retain(|_, queued| queued.slot != slot || !queued.pending.picture().is_some_and(is_larger));
-        }
     }
 
     /// Puts a retransmission into the pacer; a full one refuses, and the subscriber will ask again.
@@ -477,7 +465,7 @@ impl ConnectionPipeline {
         }
     }
 
-    fn enqueue(&mut self, now: Instant, slot: usize, pending: Pending) -> bool {
+    pub(super) fn enqueue(&mut self, now: Instant, slot: usize, pending: Pending) -> bool {
         let Some(downlink) = &mut self.downlink else {
             let is_room = self.outgoing.unpaced.len() < UNPACED_MAX;
             if is_room {

@@ -17,8 +17,8 @@
 //!    larger one goes when the smaller one's key frame is there;
 //! 4. [`Step::Video`]: all that waits of the slot, when the first of it has waited twice the limit: the path stands still.
 //!
-//! Sound never goes, and of a picture that has begun to leave nothing does, but for one of a larger layer that the key frame
-//! of the smallest one overtakes. What is dropped before it was written leaves
+//! Sound never goes, and of a picture that has begun to leave nothing does, but for one of a larger layer that takes more than
+//! [`REST_MAX`] to finish when the key frame of the smallest one is there. What is dropped before it was written leaves
 //! no hole in the numbers that a subscriber would ask to fill.
 //!
 //! [`Strategy::queue_max`]: crate::transport::strategy::Strategy::queue_max
@@ -28,13 +28,13 @@ use core::time::Duration;
 
 use cc::PacketClass;
 use cc::pacer::lanes::Lane;
-use proto::codec::temporal;
 use proto::time::Instant;
 use proto::units::{Bitrate, DataSize};
 
 use super::{ConnectionPipeline, RtpSendPipeline};
 use crate::transport::downlink::Downlink;
 use crate::transport::packet::{SourcePacket, StreamId};
+use crate::transport::rtp_send::Pending;
 
 /// No picture waits longer, whatever is added up; the pacer drops what is two seconds old.
 const LIMIT_MAX: Duration = Duration::from_millis(1_800);
@@ -47,6 +47,10 @@ const KEY_FRAMES_MAX: Duration = Duration::from_millis(600);
 
 /// What has waited no longer than the shortest queue of a layer that is to be left, twice, is of no slot too old.
 const STALE_MIN: Duration = Duration::from_millis(80);
+
+/// A picture of a larger layer that has begun to leave is finished first if the rest of it delays the smallest one's key frame
+/// by no more: a picture and a half at 30 a second. A decoder has no use for half of one.
+const REST_MAX: Duration = Duration::from_millis(50);
 
 /// What was done because pictures would have waited for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -237,7 +241,7 @@ impl ConnectionPipeline {
         } else if !is_thin {
             return Room::Enough;
         }
-        let layer = temporal(packet.codec, packet.payload());
+        let layer = packet.temporal();
         if self.slots[slot].thinning_mut().is_left_out(layer, wait <= limit / 2) {
             self.outgoing.queue.note_dropped(Step::Temporal, lane.class, 1);
             return Room::LeaveOut;
@@ -274,9 +278,7 @@ impl ConnectionPipeline {
         next: &SourcePacket,
     ) -> Room {
         let Some(downlink) = &mut self.downlink else { return Room::Enough };
-        let layer_of = |packet: &SourcePacket| {
-            temporal(packet.codec, packet.payload()).map_or(0, |temporal| temporal.layer)
-        };
+        let layer_of = |packet: &SourcePacket| packet.temporal().map_or(0, |temporal| temporal.layer);
         let own = downlink.waiting().filter(|(_, queued)| queued.slot == slot);
         let waiting = own.filter_map(|(_, queued)| queued.pending.media());
         let top = waiting.map(|(_, packet)| layer_of(packet)).max().unwrap_or(0).max(layer_of(next));
@@ -330,6 +332,27 @@ impl ConnectionPipeline {
         });
     }
 
+    /// What waits of a slot's larger layers would leave behind the smallest one's key frame, which comes now, and is no use
+    /// then. Only a picture that has begun to leave is finished before.
+    pub(super) fn drop_larger(&mut self, now: Instant, slot: usize, smallest: StreamId) {
+        let Some(downlink) = self.downlink.as_mut().filter(|downlink| !downlink.is_empty()) else { return };
+        let is_larger = |(of, _): &(StreamId, u32)| *of != smallest;
+        let partial = self.slots[slot].partial().filter(is_larger);
+        let rest = partial.map_or_else(Vec::new, |partial| rest_of(downlink, slot, partial));
+        let kept = partial.filter(|_| !rest.is_empty());
+        let goes = |picture: (StreamId, u32)| is_larger(&picture) && kept != Some(picture);
+        let larger = waiting(downlink, slot).iter().filter(|own| goes(own.picture)).count();
+        self.outgoing.queue.note_dropped(Step::Tier, PacketClass::Video, larger as u64);
+        if larger > 0 || kept.is_some() {
+            downlink.retain(|_, queued| {
+                queued.slot != slot || !queued.pending.picture().is_some_and(|own| is_larger(&own))
+            });
+        }
+        for pending in rest {
+            self.enqueue(now, slot, pending); // there is room: as many have just gone
+        }
+    }
+
     /// Drops all that waits of a slot if that has waited for far too long; whether there was anything.
     fn drop_if_stale(&mut self, now: Instant, slot: usize) -> bool {
         let limit = self.limit(now, slot);
@@ -364,6 +387,23 @@ pub(super) fn waiting(downlink: &Downlink<super::Queued>, slot: usize) -> Vec<Wa
         }
     }
     all
+}
+
+/// The rest of a picture that has begun to leave, as packets that leave before whatever comes to the smallest layer's lane
+/// now; none if not all of it is there, or it takes more than [`REST_MAX`].
+fn rest_of(downlink: &Downlink<super::Queued>, slot: usize, partial: (StreamId, u32)) -> Vec<Pending> {
+    let own = downlink.waiting().filter(|(_, queued)| queued.slot == slot);
+    let own = own.filter(|(_, queued)| queued.pending.picture() == Some(partial));
+    let (mut size, mut rest) = (DataSize::ZERO, Vec::new());
+    for (own, queued) in own {
+        size += own;
+        rest.extend(queued.pending.as_base());
+    }
+    let is_all = rest.last().and_then(Pending::media).is_some_and(|(_, packet)| packet.marker);
+    if !is_all || size / downlink.target().pacing > REST_MAX {
+        rest.clear();
+    }
+    rest
 }
 
 #[cfg(test)]

@@ -122,6 +122,17 @@ impl Pending {
         }
     }
 
+    /// The same packet in the class of pictures of the smallest layer, if it is a picture's.
+    pub fn as_base(&self) -> Option<Self> {
+        let What::Media { stream, admission, mapping, packet, predecessors } = &self.what else {
+            return None;
+        };
+        let (stream, admission, mapping) = (*stream, *admission, *mapping);
+        let (packet, predecessors) = (packet.clone(), *predecessors);
+        let what = What::Media { stream, admission, mapping, packet, predecessors };
+        self.is_picture().then_some(Self { class: PacketClass::Base, what })
+    }
+
     /// Is not sent after all: nothing leans on its picture.
     pub fn leave_out(&mut self) {
         if let What::Media { stream, packet, .. } = &self.what {

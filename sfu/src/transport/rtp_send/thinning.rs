@@ -3,7 +3,7 @@
 //! In: that the queue is too long, pictures' layers. Out: which pictures are left out. Time: none. Limit: constant memory.
 //!
 //! A layer that was left out comes back when the queue is short again, and then only by a picture that leans on nothing
-//! of it (VP8's Y, VP9's U). Where a descriptor says nothing of layers, nothing is left out.
+//! of it (VP8's Y, VP9's U, a dependency descriptor's switching points). Where nothing tells of layers, nothing is left out.
 
 use proto::codec::Temporal;
 

@@ -102,7 +102,7 @@ impl RtpSendPipeline {
             timestamp: place.timestamp,
             ssrc: self.ssrc,
         };
-        self.write_header(&header, packet, transport, out);
+        self.write_header(&header, (packet, self.rewriter.frame_shift_at(place)), transport, out);
         self.write_payload(carrying, place, packet, out);
         match admission {
             Admission::Switch => Written::Switched(place.seq, stream),
@@ -145,7 +145,7 @@ impl RtpSendPipeline {
             timestamp: traced.timestamp(packet),
             ssrc: self.rtx_ssrc,
         };
-        self.write_header(&header, packet, transport, out);
+        self.write_header(&header, (packet, traced.frame_shift()), transport, out);
         out.put_payload(|out| rtx::write(traced.seq, &[], out));
         out.put_source(packet, traced.picture_ids());
         self.repair.note_retransmission(out.len());
@@ -155,7 +155,7 @@ impl RtpSendPipeline {
     fn write_header(
         &mut self,
         header: &RtpHeader,
-        packet: &SourcePacket,
+        (packet, frame_shift): (&SourcePacket, u16),
         transport: Option<SeqNo>,
         out: &mut Plaintext,
     ) {
@@ -164,6 +164,8 @@ impl RtpSendPipeline {
             audio_level: packet.audio_level,
             orientation: packet.orientation,
             playout: self.playout(packet),
+            descriptor: packet.descriptor(),
+            frame_shift,
         };
         self.headers.write(header, values, out);
     }
