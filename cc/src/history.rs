@@ -150,6 +150,13 @@ impl SendHistory {
         self.results.clear();
     }
 
+    /// Gives back the memory that it has grown to and does not need now.
+    pub fn shrink(&mut self, now: Instant) {
+        self.handle_timeout(now);
+        self.entries.shrink_to_fit();
+        self.results = Vec::new();
+    }
+
     /// When something in flight is given up.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let oldest = self.entry(self.passed.max(self.first()))?;

@@ -284,6 +284,16 @@ impl<P> Pacer<P> {
         self.abort_probes(now);
     }
 
+    /// Whether nothing waits and nothing has left for so long.
+    pub fn is_idle_for(&self, now: Instant, time: Duration) -> bool {
+        self.is_empty() && self.last_sent.is_none_or(|at| now.since(at) >= time)
+    }
+
+    /// Gives back the memory that its queues have grown to.
+    pub fn shrink(&mut self) {
+        self.lanes.shrink();
+    }
+
     /// Keeps only those queued packets of which `keep` says so by size and content.
     pub fn retain(&mut self, keep: impl FnMut(DataSize, &P) -> bool) {
         self.lanes.retain(keep);

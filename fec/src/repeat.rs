@@ -46,7 +46,16 @@ struct Counts {
     lost: u32,
 }
 
+impl Counts {
+    const NONE: Self = Self { sent: 0, lost: 0 };
+}
+
 impl Repeats {
+    /// Towards a subscriber that was sent nothing yet.
+    pub const fn new() -> Self {
+        Self { waiting: VecDeque::new(), began: Instant::ZERO, current: Counts::NONE, last: Counts::NONE }
+    }
+
     /// A media packet was sent for the first time.
     pub fn note_media(&mut self, now: Instant) {
         self.turn(now);

@@ -178,12 +178,12 @@ impl Default for RetransmitLimiter {
 
 impl RetransmitLimiter {
     /// A limiter with one burst to spend.
-    pub fn new() -> Self {
+    pub const fn new() -> Self {
         Self {
             recent: Vec::new(),
             rtt: RTT_DEFAULT,
             budget: BURST_MIN * MEDIA_SHARE,
-            window: Window::default(),
+            window: Window { began: Instant::ZERO, current: 0, last: 0 },
             refused: 0,
         }
     }

@@ -191,6 +191,11 @@ impl<P> Lanes<P> {
         (self.waiting, self.packets) = (0, 0);
     }
 
+    /// Gives back the memory that queues have grown to.
+    pub(super) fn shrink(&mut self) {
+        self.queues.iter_mut().for_each(VecDeque::shrink_to_fit);
+    }
+
     pub(super) fn retain(&mut self, mut keep: impl FnMut(DataSize, &P) -> bool) {
         for place in 0..LANES {
             self.queues[place].retain(|queued| keep(queued.size, &queued.packet));

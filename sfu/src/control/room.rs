@@ -434,6 +434,7 @@ fn slot_number(slots: &mut Vec<Slot>, mid: &Mid, kind: Kind) -> usize {
         return number;
     }
     let seat = slots.iter().filter(|slot| slot.kind == kind).count();
+    slots.reserve_exact(1); // most rooms have more of them than of anything else
     slots.push(Slot { mid: mid.clone(), kind, seat, open: true, occupant: None });
     slots.len() - 1
 }

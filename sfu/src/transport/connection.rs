@@ -30,7 +30,7 @@ use super::clock::PublisherClock;
 use super::downlink::Downlink;
 use super::packet::{SourcePacket, StreamId};
 use super::rtp_recv::{Arrival, RecvDrop, RtpRecvPipeline, StreamOrigin, Way};
-use super::rtp_send::{Leg, RepeatedAudio, RtpSendPipeline, Tables};
+use super::rtp_send::{Leg, Repair, RepeatedAudio, RtpSendPipeline, Tables};
 use super::strategy::Strategy;
 use outgoing::{Outgoing, Queued};
 
@@ -169,6 +169,9 @@ impl ConnectionPipeline {
         let gone = origins.filter(|(_, index)| mid(&self.sections, *index) != mid(&sections, *index));
         let gone: Vec<StreamId> = gone.map(|(id, _)| id).collect();
         self.sections = sections;
+        let used = self.sections.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        self.sections.truncate(used); // browsers offer what they receive behind what they send
+        self.sections.shrink_to_fit();
         self.extensions = extensions;
         for stream in self.streams.values_mut() {
             if let Some(Some(section)) = self.sections.get(stream.origin().section) {
@@ -182,6 +185,7 @@ impl ConnectionPipeline {
 
     /// Adds a slot and tells its number.
     pub fn add_slot(&mut self, slot: RtpSendPipeline) -> usize {
+        self.slots.reserve_exact(1); // slots are large, and seldom added
         self.slots.push(slot);
         self.slots.len() - 1
     }
@@ -279,7 +283,7 @@ impl ConnectionPipeline {
 
     /// How many retransmissions repair packets have spared since the last call.
     pub fn take_spared(&mut self) -> u64 {
-        self.slots.iter_mut().map(|slot| slot.repair_mut().take_spared()).sum()
+        self.slots.iter_mut().filter_map(RtpSendPipeline::planned_repair_mut).map(Repair::take_spared).sum()
     }
 
     /// A packet that was asked for and is to be sent again now, and its slot.
@@ -290,14 +294,14 @@ impl ConnectionPipeline {
 
     /// What repair costs on average, as a share of the pictures.
     pub fn redundancy(&self) -> f64 {
-        self.slots.iter().map(|slot| slot.repair().redundancy()).fold(0.0, f64::max)
+        self.slots.iter().filter_map(RtpSendPipeline::repair).map(Repair::redundancy).fold(0.0, f64::max)
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant, wall: NtpTime) {
         self.arrivals.handle_timeout(now);
-        for slot in &mut self.slots {
-            slot.repair_mut().handle_timeout(now);
+        for repair in self.slots.iter_mut().filter_map(RtpSendPipeline::planned_repair_mut) {
+            repair.handle_timeout(now);
         }
         for stream in self.streams.values_mut() {
             stream.handle_timeout(now);

@@ -49,6 +49,10 @@ const BURST_SHALLOW: Duration = Duration::from_millis(1);
 /// Next to nothing, but not nothing: it allows a probe that finds no pictures to start with padding.
 const PROBING: Bitrate = Bitrate::bps(1);
 
+/// A subscriber to whom nothing has been sent for so long sees no pictures: pauses between them are shorter, and it has time
+/// to grow again.
+const REST_AFTER: Duration = Duration::from_secs(10);
+
 /// See the module's description. `P` is what waits.
 ///
 /// First comes what each packet that leaves needs: the pacer's and the history's first fields are such, too.
@@ -145,6 +149,15 @@ impl<P> Downlink<P> {
     /// Signaling or a report of `size` leaves past the queue, at once: media pays for it.
     pub fn note_control_sent(&mut self, now: Instant, size: DataSize) {
         self.pacer.note_passed(now, size);
+    }
+
+    /// Gives back the memory that it has grown to while media flowed, if none has for [`REST_AFTER`].
+    pub fn rest(&mut self, now: Instant) {
+        if self.pacer.is_idle_for(now, REST_AFTER) {
+            self.pacer.shrink();
+            self.history.shrink(now);
+            self.arrivals.shrink_to_fit();
+        }
     }
 
     /// What leaves now; to be asked until there is nothing.

@@ -6,6 +6,7 @@ pub mod connection;
 pub mod downlink;
 pub mod keyframes;
 pub mod meter;
+pub mod on_demand;
 pub mod packet;
 pub mod reception;
 pub mod rewriter;

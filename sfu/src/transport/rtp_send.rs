@@ -7,6 +7,7 @@
 //! written. Sequence numbers are given when it is, so what a pacer gives up leaves no hole that a subscriber would ask
 //! to fill.
 
+mod carried;
 mod forward_repair;
 mod headers;
 mod patience;
@@ -18,12 +19,10 @@ mod thinning;
 mod write;
 
 use core::time::Duration;
-use std::collections::VecDeque;
 
 use cc::PacketClass;
 use cc::pacer::lanes::Lane;
-use fec::repeat::{Ask, Repeats};
-use fec::retransmit::RetransmitLimiter;
+use fec::repeat::Ask;
 use proto::rtp::extension::{Extension, ExtensionMap};
 use proto::rtp::{PayloadType, SeqNo, Ssrc};
 use proto::sdp::SectionCodec;
@@ -38,12 +37,14 @@ pub use redundant_audio::{RedundantAudio, RepeatedAudio};
 pub use repair::{Leg, Repair, Tables};
 pub use thinning::Thinning;
 
+use super::on_demand::OnDemand;
 use super::packet::{SourcePacket, StreamId};
 use super::rewriter::{CatchUp, Rewriter, Traced};
 use super::rtp_recv::Gop;
 use super::selector::{Admission, First, Selector};
 use super::stats::{LegCounts, Pace};
 use super::strategy::Strategy;
+use carried::Carried;
 use headers::Headers;
 use pending::{PayloadMapping, What};
 use repair::Answer;
@@ -70,19 +71,7 @@ pub const PADDING_MAX: usize = 255;
 pub struct RtpSendPipeline {
     payload_types: Vec<PayloadMapping>,
     selector: Selector,
-    /// The picture that was left out last.
-    left_out: Option<(StreamId, u32)>,
-    /// The stream and the source's timestamp of the picture whose packets were admitted last.
-    picture: Option<(StreamId, u32)>,
-    /// When a packet of a picture of the track was admitted last.
-    pictured_at: Option<Instant>,
-    /// The length of that picture's largest payload so far.
-    largest: usize,
-    /// The key frame that was admitted last.
-    key_picture: Option<(StreamId, u32)>,
-    newest: Option<(StreamId, u64)>,
-    /// The picture whose first packets have left and whose last one has not.
-    partial: Option<(StreamId, u32)>,
+    carried: OnDemand<Carried>,
     strategy: Strategy,
     /// What of a picture's rates does not go to the subscriber for the moment.
     thinning: Thinning,
@@ -93,21 +82,11 @@ pub struct RtpSendPipeline {
     redundant_audio: Option<Box<RedundantAudio>>,
     rewriter: Rewriter,
     headers: Headers,
-    stats: SendStats,
-    counts: LegCounts,
-    limiter: RetransmitLimiter,
-    repeats: Repeats,
-    repair: Repair,
+    /// There is none before anything can be lost.
+    repair: Option<Box<Repair>>,
     rtx_ssrc: Ssrc,
     rtx_next: SeqNo,
-    key_frame_at: Option<Instant>,
     rtt: Duration,
-    /// The stream and first packet with which the slot begins that is followed by more to be caught up with.
-    catch_up: Option<(StreamId, u64, CatchUp)>,
-    /// The stream that was awaited when it could not be begun with at once.
-    refused: Option<StreamId>,
-    /// Packets that came after later ones, and when: a subscriber may have asked for them meanwhile.
-    late: VecDeque<(StreamId, u64, Instant)>,
     /// The answer that was polled last: how it is to be given.
     planned: Option<(SeqNo, Answer)>,
     pace: Pace,
@@ -128,29 +107,15 @@ impl RtpSendPipeline {
             payload_types: Vec::new(),
             selector: Selector::default(),
             rewriter: Rewriter::new(chance),
-            limiter: RetransmitLimiter::default(),
-            repeats: Repeats::default(),
             rtt: RTT_DEFAULT,
-            picture: None,
-            pictured_at: None,
-            catch_up: None,
-            refused: None,
-            largest: 0,
-            partial: None,
-            left_out: None,
-            key_picture: None,
-            newest: None,
-            late: VecDeque::new(),
+            carried: OnDemand::default(),
             strategy: Strategy::default(),
             is_leaving: false,
             thinning: Thinning::default(),
-            key_frame_at: None,
             has_asked_playout: false,
-            repair: Repair::new(&Strategy::default()),
+            repair: None,
             planned: None,
             redundant_audio: None,
-            stats: SendStats::default(),
-            counts: LegCounts::default(),
             pace: Pace::default(),
         }
     }
@@ -159,7 +124,10 @@ impl RtpSendPipeline {
     /// codecs allow it; whether it does is the strategy's to say.
     pub fn protect(&mut self, flexfec: Option<PayloadType>, chance: &mut Chance) {
         let transport = self.extensions.id(Extension::TransportSequence);
-        self.repair.set_flexfec(self.ssrc, flexfec, transport, chance);
+        if flexfec.is_some() || self.repair.is_some() {
+            let ssrc = self.ssrc;
+            self.repair_mut().set_flexfec(ssrc, flexfec, transport, chance);
+        }
         self.repeat_sound();
     }
 
@@ -167,7 +135,9 @@ impl RtpSendPipeline {
     /// pacer must be given the new priority there.
     pub fn set_strategy(&mut self, strategy: Strategy) {
         self.strategy = strategy;
-        self.repair.set_strategy(&strategy);
+        if let Some(repair) = &mut self.repair {
+            repair.set_strategy(&strategy);
+        }
         self.repeat_sound();
     }
 
@@ -176,44 +146,51 @@ impl RtpSendPipeline {
         &self.strategy
     }
 
-    /// What repairs losses by a plan.
-    pub fn repair(&self) -> &Repair {
-        &self.repair
+    /// What repairs losses by a plan; `None` if it has never been told anything.
+    pub fn repair(&self) -> Option<&Repair> {
+        self.repair.as_deref()
+    }
+
+    /// The same, to let it go on.
+    pub fn planned_repair_mut(&mut self) -> Option<&mut Repair> {
+        self.repair.as_deref_mut()
     }
 
     /// The same, to tell it something.
     pub fn repair_mut(&mut self) -> &mut Repair {
-        &mut self.repair
+        self.repair.get_or_insert_with(|| Box::new(Repair::new(&self.strategy)))
     }
 
     /// A repair packet to be sent.
     pub fn poll_parity(&mut self) -> Option<Pending> {
-        self.repair.poll_parity().map(Pending::parity)
+        self.repair.as_mut()?.poll_parity().map(Pending::parity)
     }
 
     /// The subscriber asks for packets again; see [`Self::poll_answer`].
     pub fn handle_nack(&mut self, now: Instant, lost: &[SeqNo]) {
-        self.counts.nacked += lost.len() as u64;
-        self.repair.handle_nack(now, lost);
+        self.carried.counts.nacked += lost.len() as u64;
+        self.repair_mut().handle_nack(now, lost);
     }
 
     /// The subscriber asks for a key frame.
     pub fn note_key_frame_asked(&mut self) {
-        self.counts.key_frames_asked += 1;
+        self.carried.counts.key_frames_asked += 1;
     }
 
     /// A packet that was asked for and is to be sent again now.
     pub fn poll_answer(&mut self) -> Option<SeqNo> {
-        self.planned = self.repair.poll_answer();
+        self.planned = self.repair.as_mut()?.poll_answer();
         self.planned.map(|(seq, _)| seq)
     }
 
     /// Carries another track from now on, whose publisher negotiated `source`; `None` empties the slot.
     pub fn bind(&mut self, source: Option<&[SectionCodec]>) {
         self.selector.reset();
-        self.pictured_at = None;
-        self.newest = None;
-        self.refused = None;
+        if let Some(carried) = self.carried.made_mut() {
+            carried.pictured_at = None;
+            carried.newest = None;
+            carried.refused = None;
+        }
         self.map(source.unwrap_or_default());
     }
 
@@ -273,7 +250,7 @@ impl RtpSendPipeline {
         }
         self.note_picture(now, stream, packet);
         if packet.is_key_frame() {
-            self.key_picture = self.picture;
+            self.carried.key_picture = self.carried.picture;
         }
         self.note_order(now, stream, packet.seq);
         let class = if packet.is_sound() { PacketClass::Audio } else { self.lane(stream).class };
@@ -287,18 +264,18 @@ impl RtpSendPipeline {
 
     /// The stream's packet `first` begins the slot if it is admitted next, and more follows that is to be caught up with.
     pub fn expect_catch_up(&mut self, stream: StreamId, first: u64, catch_up: CatchUp) {
-        self.catch_up = Some((stream, first, catch_up));
+        self.carried.catch_up = Some((stream, first, catch_up));
     }
 
     /// Whether the viewer was shown pictures of this group of a stream, or others that are much later than its key frame.
     pub fn is_past(&self, stream: StreamId, gop: &Gop) -> bool {
-        self.newest.is_some_and(|(of, seq)| of == stream && seq >= gop.packets.start)
-            || self.pictured_at.is_some_and(|at| gop.began + BACK_MAX < at)
+        self.carried.newest.is_some_and(|(of, seq)| of == stream && seq >= gop.packets.start)
+            || self.carried.pictured_at.is_some_and(|at| gop.began + BACK_MAX < at)
     }
 
     /// Notes that the stream awaited could not be begun with at once; whether that is news.
     pub fn note_refused(&mut self, awaited: StreamId) -> bool {
-        self.refused.replace(awaited) != Some(awaited)
+        self.carried.refused.replace(awaited) != Some(awaited)
     }
 
     /// The stream that may be shown until the awaited one can be, while nothing is.
@@ -308,19 +285,19 @@ impl RtpSendPipeline {
 
     /// Whether a packet of `stream` begins another picture than the last one that was admitted.
     pub fn begins_picture(&self, stream: StreamId, packet: &SourcePacket) -> bool {
-        self.picture != Some((stream, packet.timestamp))
+        self.carried.picture != Some((stream, packet.timestamp))
     }
 
     /// A packet of a picture that others do not lean on, which does not go to the subscriber: its number is not used.
     pub fn leave_out(&mut self, stream: StreamId, packet: &SourcePacket) -> Pending {
-        self.left_out = Some((stream, packet.timestamp));
+        self.carried.left_out = Some((stream, packet.timestamp));
         let what = What::LeftOut { stream, seq: packet.seq, codec: packet.codec };
         Pending { class: self.lane(stream).class, what }
     }
 
     /// Whether a packet is of the picture that was left out last.
     pub fn is_left_out(&self, stream: StreamId, packet: &SourcePacket) -> bool {
-        self.left_out == Some((stream, packet.timestamp))
+        self.carried.left_out == Some((stream, packet.timestamp))
     }
 
     /// What of a picture's rates does not go to the subscriber for the moment.
@@ -336,19 +313,19 @@ impl RtpSendPipeline {
     /// Whether a packet that was admitted just now is of a key frame.
     pub fn is_key_frame(&self, packet: &SourcePacket) -> bool {
         let of_last = |(_, timestamp)| timestamp == packet.timestamp;
-        self.key_picture == self.picture && self.key_picture.is_some_and(of_last)
+        self.carried.key_picture == self.carried.picture && self.carried.key_picture.is_some_and(of_last)
     }
 
     /// A packet is about to be written.
     pub fn note_leaving(&mut self, pending: &Pending) {
         if let Some((stream, packet)) = pending.media() {
-            self.partial = (!packet.marker).then_some((stream, packet.timestamp));
+            self.carried.partial = (!packet.marker).then_some((stream, packet.timestamp));
         }
     }
 
     /// The picture of which some packets have left and others have not.
     pub fn partial(&self) -> Option<(StreamId, u32)> {
-        self.partial
+        self.carried.partial
     }
 
     /// Traces a packet that the subscriber lost; the caller looks it up among the stream's packets.
@@ -366,20 +343,23 @@ impl RtpSendPipeline {
         let is_it = |(stream, seq, at): &(StreamId, u64, Instant)| {
             (*stream, *seq) == (traced.stream, traced.source_seq) && now.since(*at) < self.rtt
         };
-        if self.late.iter().any(is_it) {
+        if self.carried.late.iter().any(is_it) {
             return None; // it was lost before it came here, and is on its way now
         }
         let pending = self.again(traced, packet?.clone())?;
         let seq = u64::from(traced.seq.0);
-        let ask = if self.limiter.has_answered(now, seq) { Ask::Again } else { Ask::First };
-        if !self.limiter.admit(now, seq, pending.payload_len()) {
+        self.carried.limiter.set_rtt(self.rtt);
+        let ask = if self.carried.limiter.has_answered(now, seq) { Ask::Again } else { Ask::First };
+        if !self.carried.limiter.admit(now, seq, pending.payload_len()) {
             return None;
         }
         match self.planned.take().filter(|(planned, _)| *planned == traced.seq) {
-            Some((_, Answer { copies, spacing, .. })) if !self.repair.is_idle() => {
-                self.repeats.schedule(now, seq, copies, spacing);
+            Some((_, Answer { copies, spacing, .. }))
+                if self.repair.as_ref().is_some_and(|repair| !repair.is_idle()) =>
+            {
+                self.carried.repeats.schedule(now, seq, copies, spacing);
             }
-            Some(_) | None => self.repeats.handle_answer(now, seq, ask),
+            Some(_) | None => self.carried.repeats.handle_answer(now, seq, ask),
         }
         Some(pending)
     }
@@ -392,25 +372,25 @@ impl RtpSendPipeline {
 
     /// A packet whose retransmission is due to go once more, by `repeat`.
     pub fn poll_repeat(&mut self, now: Instant) -> Option<SeqNo> {
-        self.repeats.poll_repeat(now).map(|seq| SeqNo(seq as u16))
+        self.carried.made_mut()?.repeats.poll_repeat(now).map(|seq| SeqNo(seq as u16))
     }
 
     /// When to ask `poll_repeat` and to tell forward repair that time has passed; `None` if nothing waits.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        earliest(self.repeats.poll_timeout(), self.repair.poll_timeout())
+        let repair = self.repair.as_ref().and_then(|repair| repair.poll_timeout());
+        earliest(self.carried.repeats.poll_timeout(), repair)
     }
 
     /// The second copy of a retransmission, if it may be sent. It gets a number of its own in the stream of
     /// retransmissions, or its receiver would take it for a replay (RFC 3711 §3.3.2).
     pub fn repeat(&mut self, traced: Traced, packet: Option<&SourcePacket>) -> Option<Pending> {
         let pending = self.again(traced, packet?.clone())?;
-        self.limiter.admit_copy(pending.payload_len()).then_some(pending)
+        self.carried.limiter.admit_copy(pending.payload_len()).then_some(pending)
     }
 
     /// Notes the round trip to the subscriber: within most of it, no packet is answered twice.
     pub fn set_rtt(&mut self, rtt: Duration) {
         self.rtt = rtt;
-        self.limiter.set_rtt(rtt);
     }
 
     /// The outgoing stream's RTP timestamp at wall-clock time `wall`, for its sender report.
@@ -431,7 +411,7 @@ impl RtpSendPipeline {
     /// The stream of which a subscriber that asks for a key frame now needs one; `None` if it asked before the one on its
     /// way could have reached it.
     pub fn stream_to_refresh(&self, now: Instant) -> Option<StreamId> {
-        let crossed = self.key_frame_at.is_some_and(|at| now.since(at) < self.rtt);
+        let crossed = self.carried.key_frame_at.is_some_and(|at| now.since(at) < self.rtt);
         self.selector.current().filter(|_| !crossed)
     }
 
@@ -462,7 +442,7 @@ impl RtpSendPipeline {
 
     /// Reads how fast media leaves; to be called about once a second.
     pub fn read_pace(&mut self, now: Instant) {
-        self.pace.read(now, self.counts.media.bytes);
+        self.pace.read(now, self.carried.counts.media.bytes);
     }
 
     /// How fast media has left of late, retransmissions and repair left out.
@@ -472,12 +452,12 @@ impl RtpSendPipeline {
 
     /// What was sent and asked for so far.
     pub fn counts(&self) -> LegCounts {
-        self.counts
+        self.carried.counts
     }
 
     /// Numbers for reports.
     pub fn stats(&self) -> SendStats {
-        self.stats
+        self.carried.stats
     }
 
     fn mapping(&self, source: PayloadType) -> Option<PayloadMapping> {
@@ -485,31 +465,31 @@ impl RtpSendPipeline {
     }
 
     fn note_picture(&mut self, now: Instant, stream: StreamId, packet: &SourcePacket) {
-        self.pictured_at = Some(now);
+        self.carried.pictured_at = Some(now);
         if self.begins_picture(stream, packet) {
-            self.picture = Some((stream, packet.timestamp));
-            self.largest = 0;
+            self.carried.picture = Some((stream, packet.timestamp));
+            self.carried.largest = 0;
         }
-        self.largest = self.largest.max(packet.payload().len());
+        self.carried.largest = self.carried.largest.max(packet.payload().len());
     }
 
     /// Whether another packet of the same picture, of those that came so far, is just a byte longer: libwebrtc cuts pictures
     /// into packets that differ by no more.
     fn is_a_byte_short(&self, packet: &SourcePacket) -> bool {
-        self.picture.is_some_and(|(_, timestamp)| timestamp == packet.timestamp)
-            && packet.payload().len() + 1 == self.largest
+        self.carried.picture.is_some_and(|(_, timestamp)| timestamp == packet.timestamp)
+            && packet.payload().len() + 1 == self.carried.largest
     }
 
     /// Notes whether a packet comes after later ones.
     fn note_order(&mut self, now: Instant, stream: StreamId, seq: u64) {
-        if self.newest.is_none_or(|newest| newest.0 != stream || newest.1 < seq) {
-            self.newest = Some((stream, seq));
+        if self.carried.newest.is_none_or(|newest| newest.0 != stream || newest.1 < seq) {
+            self.carried.newest = Some((stream, seq));
             return;
         }
-        if self.late.len() == LATE_MAX {
-            self.late.pop_front();
+        if self.carried.late.len() == LATE_MAX {
+            self.carried.late.pop_front();
         }
-        self.late.push_back((stream, seq, now));
+        self.carried.late.push_back((stream, seq, now));
     }
 
     fn again(&self, traced: Traced, packet: SourcePacket) -> Option<Pending> {

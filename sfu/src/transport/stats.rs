@@ -19,6 +19,9 @@ pub struct Count {
 }
 
 impl Count {
+    /// Nothing.
+    pub const NONE: Self = Self { packets: 0, bytes: 0 };
+
     /// Counts one more, of so many bytes.
     pub fn add(&mut self, bytes: usize) {
         self.packets += 1;
@@ -63,6 +66,17 @@ pub struct LegCounts {
     pub nacked: u64,
     /// Times that the subscriber asked for a key frame.
     pub key_frames_asked: u64,
+}
+
+impl LegCounts {
+    /// Of a slot that has sent nothing.
+    pub const NONE: Self = Self {
+        media: Count::NONE,
+        retransmitted: Count::NONE,
+        parity: Count::NONE,
+        nacked: 0,
+        key_frames_asked: 0,
+    };
 }
 
 /// What became of the packets that were sent to a subscriber, as its feedback tells.

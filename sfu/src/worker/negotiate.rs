@@ -19,7 +19,7 @@ use crate::control::room::{MemberKey, Newcomer, RoomTrack, SLOTS_MAX, TRACKS_MAX
 use crate::network::dtls::{DtlsServer, FingerprintAlgorithm, PeerFingerprint};
 use crate::network::ice_lite::Credentials;
 use crate::transport::connection::{ConnectionPipeline, ReceiveSection};
-use crate::transport::rtp_send::RtpSendPipeline;
+use crate::transport::rtp_send::{Repair, RtpSendPipeline};
 use crate::transport::strategy::{Repairs, Strategy};
 
 /// What a publisher's packets may carry in their headers.
@@ -254,6 +254,7 @@ impl Worker {
                 *mid = section.mid.clone();
                 client.pipeline.slots_mut()[number].renegotiate(codecs, extensions);
             } else {
+                client.slots.reserve_exact(1);
                 client.slots.push((section.mid.clone(), None));
                 client.pipeline.add_slot(RtpSendPipeline::new(codecs, extensions, &mut self.chance));
             }
@@ -326,7 +327,7 @@ impl Worker {
             extensions,
             ssrc: pipeline.ssrc(),
             rtx_ssrc: repairs.then(|| pipeline.rtx_ssrc()),
-            fec_ssrc: pipeline.repair().ssrc(),
+            fec_ssrc: pipeline.repair().and_then(Repair::ssrc),
             cname: client.identity.participant.to_string(),
             stream: format!("seat-{}", seated.seat),
             track: format!("slot-{}", section.mid),

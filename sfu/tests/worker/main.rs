@@ -13,6 +13,7 @@ mod gop;
 mod hostility;
 mod joining;
 mod layers;
+mod memory;
 mod net;
 mod offer;
 mod peer;

@@ -22,6 +22,10 @@ use super::{App, failure};
 use crate::clock::UnixSeconds;
 use crate::token::{self, Refusal};
 
+/// What a WebSocket reads at a time, in bytes. It is kept for as long as the WebSocket is open and written to its end by each
+/// read, so it is as large as most messages and not as large as an offer, for which it grows.
+const READ_BUFFER: usize = 2 * 1024;
+
 /// What the address may carry.
 #[derive(Deserialize)]
 pub(super) struct Parameters {
@@ -59,6 +63,7 @@ pub(super) async fn open(
     upgrade
         .max_message_size(MESSAGE_MAX)
         .max_frame_size(MESSAGE_MAX)
+        .read_buffer_size(READ_BUFFER)
         .on_upgrade(move |websocket| socket::run(app, websocket, opening))
 }
 

@@ -436,8 +436,8 @@ impl ConnectionPipeline {
             lately.add(has_arrived);
             if result.sent.class == PacketClass::Repair {
                 let number = result.sent.number;
-                for slot in slots.iter_mut() {
-                    slot.repair_mut().handle_fate(now, number, has_arrived);
+                for repair in slots.iter_mut().filter_map(RtpSendPipeline::planned_repair_mut) {
+                    repair.handle_fate(now, number, has_arrived);
                 }
             }
             if result.received.is_some()

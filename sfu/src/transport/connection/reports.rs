@@ -59,5 +59,8 @@ impl ConnectionPipeline {
             self.waiting.push(Rtcp::ReceiverReport(ReceiverReport { ssrc: self.own_ssrc, reports: blocks }));
             blocks = rest;
         }
+        if let Some(downlink) = &mut self.downlink {
+            downlink.rest(now);
+        }
     }
 }

@@ -273,7 +273,7 @@ impl RtpSendPipeline {
         };
         let mut added = 0;
         out.put_payload(|out| added = own.write(carrying, place.timestamp, packet.payload(), out));
-        self.stats.octets = self.stats.octets.wrapping_add(added as u32);
+        self.carried.stats.octets = self.carried.stats.octets.wrapping_add(added as u32);
     }
 }
 

@@ -12,7 +12,7 @@ use super::headers::Values;
 use super::pending::{Pending, What, Written};
 use super::plaintext::Plaintext;
 use super::redundant_audio::Predecessors;
-use super::{PADDING_MAX, RtpSendPipeline};
+use super::{PADDING_MAX, Repair, RtpSendPipeline};
 use crate::transport::packet::{SourcePacket, StreamId};
 use crate::transport::rewriter::Traced;
 use crate::transport::selector::Admission;
@@ -47,16 +47,18 @@ impl RtpSendPipeline {
             What::Again { traced, payload_type, packet } => {
                 self.write_retransmission(*payload_type, traced, packet, transport, out);
                 if pending.class == PacketClass::Repair {
-                    self.counts.retransmitted.add(out.len()); // else it is padding that nobody asked for
+                    self.carried.counts.retransmitted.add(out.len()); // else it is padding that nobody asked for
                 }
                 Written::Again
             }
             What::Parity(parity) => {
                 let transport = self.extensions.id(Extension::TransportSequence).zip(transport);
-                let Some(covered) = self.repair.write(parity, transport, out) else {
+                let Some(covered) =
+                    self.repair.as_mut().and_then(|repair| repair.write(parity, transport, out))
+                else {
                     return Written::Nothing;
                 };
-                self.counts.parity.add(out.len());
+                self.carried.counts.parity.add(out.len());
                 Written::Parity(covered)
             }
         }
@@ -83,7 +85,7 @@ impl RtpSendPipeline {
     ) -> Written {
         if admission == Admission::Switch {
             let is_of = |(of, first, _): &mut (_, _, _)| (*of, *first) == (stream, packet.seq);
-            let catch_up = self.catch_up.take_if(is_of).map(|(_, _, catch_up)| catch_up);
+            let catch_up = self.carried.catch_up.take_if(is_of).map(|(_, _, catch_up)| catch_up);
             self.rewriter.switch(wall, stream, packet, catch_up);
         } else if self.rewriter.stream() != Some(stream) {
             return Written::Nothing; // the slot's next stream has overtaken it
@@ -115,19 +117,19 @@ impl RtpSendPipeline {
     fn finish_media(&mut self, now: Instant, packet: &SourcePacket, seq: SeqNo, written: &mut Plaintext) {
         if packet.is_sound() {
             // Sound packets stand alone.
-        } else if self.repair.is_watching() {
-            self.repair.note_media(now, packet, seq, written.contiguous());
+        } else if let Some(repair) = self.repair.as_mut().filter(|repair| repair.is_watching()) {
+            repair.note_media(now, packet, seq, written.contiguous());
         } else if self.is_a_byte_short(packet) {
             written.pad(1);
         }
         if packet.is_key_frame() {
-            self.key_frame_at = Some(now);
+            self.carried.key_frame_at = Some(now);
         }
-        self.stats.packets = self.stats.packets.wrapping_add(1);
-        self.stats.octets = self.stats.octets.wrapping_add(packet.payload().len() as u32);
-        self.counts.media.add(written.len());
-        self.limiter.note_media(now, written.len());
-        self.repeats.note_media(now);
+        self.carried.stats.packets = self.carried.stats.packets.wrapping_add(1);
+        self.carried.stats.octets = self.carried.stats.octets.wrapping_add(packet.payload().len() as u32);
+        self.carried.counts.media.add(written.len());
+        self.carried.limiter.note_media(now, written.len());
+        self.carried.repeats.note_media(now);
     }
 
     fn write_retransmission(
@@ -148,7 +150,7 @@ impl RtpSendPipeline {
         self.write_header(&header, (packet, traced.frame_shift()), transport, out);
         out.put_payload(|out| rtx::write(traced.seq, &[], out));
         out.put_source(packet, traced.picture_ids());
-        self.repair.note_retransmission(out.len());
+        self.repair_mut().note_retransmission(out.len());
     }
 
     /// The header with those of the publisher's header extensions that the subscriber negotiated.
@@ -182,6 +184,7 @@ impl RtpSendPipeline {
     }
 
     fn playout_least(&self, packet: &SourcePacket) -> Duration {
-        if packet.is_sound() { packet.repair_time } else { packet.repair_time.max(self.repair.patience()) }
+        let patience = self.repair().filter(|_| !packet.is_sound()).map(Repair::patience);
+        packet.repair_time.max(patience.unwrap_or_default())
     }
 }

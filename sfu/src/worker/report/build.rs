@@ -18,7 +18,7 @@ use crate::control::selection::{LayerState, View, choose_layer};
 use crate::transport::connection::ConnectionPipeline;
 use crate::transport::packet::StreamId;
 use crate::transport::rtp_recv::RtpRecvPipeline;
-use crate::transport::rtp_send::RtpSendPipeline;
+use crate::transport::rtp_send::{Repair, RtpSendPipeline};
 use crate::worker::Worker;
 use crate::worker::client::{Binding, Client, ClientKey, Route};
 use crate::worker::media::Choice;
@@ -94,7 +94,8 @@ impl Worker {
         let suits = suiting(&choice).map(|place| choice.streams[place]);
         let recovery = slot.current().and_then(|current| publisher.stream(current));
         let recovery = recovery.map_or(Duration::ZERO, |stream| stream.playout_floor(now));
-        let patience = if choice.kind == Kind::Audio { Duration::ZERO } else { slot.repair().patience() };
+        let repair = slot.repair().filter(|_| choice.kind != Kind::Audio);
+        let patience = repair.map(Repair::patience).unwrap_or_default();
         let counts = slot.counts();
         Some(LegStats {
             mid: mid.clone(),
