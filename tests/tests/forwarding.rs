@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use lianmai_tests::load::plan::{Crowd, Kind, Load, Mischief, Plan, Server as Target, Window};
+use lianmai_tests::load::plan::{Crowd, Kind, Load, Mischief, Party, Plan, Server as Target, Window};
 use lianmai_tests::load::report::{Measured, Report};
 use lianmai_tests::load::run;
 use lianmai_tests::server::Server;
@@ -47,10 +47,14 @@ fn plan(server: &Server) -> Plan {
     let (http, process) = (server.http().to_string(), server.process().expect("it runs"));
     let metrics = Some(server.metrics_address().to_string());
     let loads = [Load::Server].into_iter().chain(MISCHIEFS.map(Load::Misbehaving));
-    let window = |load| Window { seconds: 0.8, load };
-    Plan {
+    let window = |load| Window { party: 0, seconds: 0.8, load };
+    let party = Party {
         server: Target { kind: Kind::Lianmai, http, metrics, local: Ipv4Addr::LOCALHOST, process },
+        room: "load".to_owned(),
         crowd: Crowd { publishers: 1, kbps: 548, slots: 0, subscribers: 8, feedback: true },
+    };
+    Plan {
+        parties: vec![party],
         settle_s: 1.5,
         windows: loads.flat_map(|load| std::iter::repeat_n(window(load), WINDOWS)).collect(),
         core: None,

@@ -142,14 +142,14 @@ impl BindingRequest {
     }
 
     /// Checks MESSAGE-INTEGRITY in constant time.
-    pub(super) fn authenticate(&self, password: &str) -> Result<(), StunError> {
+    pub fn authenticate(&self, password: &str) -> Result<(), StunError> {
         let mut message = self.message.clone(); // rtc-stun writes into the message while it checks
         MessageIntegrity::check(&mut message, password.as_bytes(), PROVIDER.crypto())
             .map_err(|_| StunError::IntegrityMismatch)
     }
 
     /// The success response: the address that the request came from.
-    pub(super) fn success(&self, remote: SocketAddr, password: &str) -> Vec<u8> {
+    pub fn success(&self, remote: SocketAddr, password: &str) -> Vec<u8> {
         let address = XorMappedAddress { ip: remote.ip(), port: remote.port() };
         self.respond(&BINDING_SUCCESS, &[&address], password)
     }

@@ -9,6 +9,15 @@ use fec::loss_model::{Cause, Fate};
 use proto::time::Instant;
 use proto::units::{Bitrate, DataSize};
 
+/// Adds to a number that is there for statistics alone. All that is counted per packet goes through here, and with the feature
+/// `without-stats` nothing is.
+#[inline]
+pub fn count(number: &mut u64, more: u64) {
+    if !cfg!(feature = "without-stats") {
+        *number += more;
+    }
+}
+
 /// How many of something, and how large together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {
@@ -24,8 +33,8 @@ impl Count {
 
     /// Counts one more, of so many bytes.
     pub fn add(&mut self, bytes: usize) {
-        self.packets += 1;
-        self.bytes += bytes as u64;
+        count(&mut self.packets, 1);
+        count(&mut self.bytes, bytes as u64);
     }
 }
 
@@ -93,11 +102,11 @@ pub struct LossCounts {
 impl LossCounts {
     /// Counts one more fate.
     pub fn add(&mut self, fate: Fate) {
-        self.told += 1;
+        count(&mut self.told, 1);
         match fate {
             Fate::Received => {}
-            Fate::Lost(Cause::Path) => self.path += 1,
-            Fate::Lost(Cause::Congestion) => self.congestion += 1,
+            Fate::Lost(Cause::Path) => count(&mut self.path, 1),
+            Fate::Lost(Cause::Congestion) => count(&mut self.congestion, 1),
         }
     }
 }

@@ -11,14 +11,15 @@ use crate::network::demux::{PacketKind, classify};
 use crate::network::path::Path;
 use crate::network::stun::BindingRequest;
 use crate::transport::rtp_send::RtpSendPipeline;
+use crate::transport::stats::count;
 
 /// Addresses of one client in the table of paths before those that ICE has forgotten are swept out.
 const PATHS_SWEEP: usize = 32;
 
 impl Worker {
     pub(super) fn handle_datagram(&mut self, now: Instant, path: Path, bytes: &mut [u8]) {
-        self.stats.datagrams_in += 1;
-        self.stats.bytes_in += bytes.len() as u64;
+        count(&mut self.stats.datagrams_in, 1);
+        count(&mut self.stats.bytes_in, bytes.len() as u64);
         let handled = match classify(bytes) {
             PacketKind::Stun => self.handle_stun(now, path, bytes),
             PacketKind::Dtls => self.handle_dtls(now, path, bytes),
@@ -156,8 +157,8 @@ impl Worker {
     }
 
     pub(super) fn count_sent(&mut self, length: usize) {
-        self.stats.datagrams_out += 1;
-        self.stats.bytes_out += length as u64;
+        count(&mut self.stats.datagrams_out, 1);
+        count(&mut self.stats.bytes_out, length as u64);
     }
 }
 

@@ -20,6 +20,7 @@ use crate::transport::connection::outgoing::{Leaving, Offered};
 use crate::transport::downlink::IP_UDP_HEADERS;
 use crate::transport::packet::StreamId;
 use crate::transport::rtp_send::RtpSendPipeline;
+use crate::transport::stats::count;
 
 /// While packets are in flight timers are looked at so often: a packet that leaves sets none by itself, and estimators wait
 /// half a second at least to be told of one.
@@ -153,7 +154,9 @@ impl Worker {
         client.pipeline.handle_sent(now, leaving, size);
         match leaving.class {
             PacketClass::Control => {} // written by others, who count it
-            PacketClass::Audio | PacketClass::Base | PacketClass::Video => self.stats.forwarded += 1,
+            PacketClass::Audio | PacketClass::Base | PacketClass::Video => {
+                count(&mut self.stats.forwarded, 1);
+            }
             PacketClass::Repair if leaving.is_parity => {
                 self.stats.parities += 1;
                 self.stats.parity_bytes += size.as_bytes();

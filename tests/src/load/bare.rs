@@ -1,7 +1,8 @@
 //! What forwarding cannot cost less than: copies of a packet sealed with a key each, and sent. Nothing else.
 //!
-//! In: destinations, sizes. Out: datagrams, the thread's own processor time. Time: as many bursts a second as it is told. The
-//! socket is like the server's: both families, large buffers. Runs of one are sent by `sendmmsg`, longer ones by GSO.
+//! In: destinations, sizes. Out: datagrams, the thread's own processor time. Time: as many bursts a second as it is told, the first
+//! few of which find cold caches and do not count. The socket is like the server's: both families, large buffers. Runs of one are
+//! sent by `sendmmsg`, longer ones by GSO.
 
 use std::io::{self, IoSlice};
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
@@ -11,6 +12,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use proto::time::Instant;
 use quinn_udp::{Transmit, UdpSocketState};
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg};
+use sfu::network::cipher::SrtpProfile;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::clock::{Clock, thread_time};
@@ -24,6 +26,12 @@ pub const TAG: usize = 16;
 
 /// What is asked of the kernel, in bytes.
 const KERNEL_BUFFER: usize = 4 * 1024 * 1024;
+
+/// The cipher's name as an SRTP profile: what servers are compared with it agree on the same.
+pub const PROFILE: SrtpProfile = SrtpProfile::AeadAes256Gcm;
+
+/// Bursts that only warm up.
+const WARM_UP: usize = 20;
 
 /// Keys, and a packet to seal with each.
 pub struct Sealer {
@@ -87,7 +95,11 @@ pub(super) struct Orders {
 pub(super) struct Done {
     /// Datagrams that the kernel took.
     pub(super) sent: u64,
-    /// Processor time.
+    /// Those of them that count.
+    pub(super) measured: u64,
+    /// How long sending those took by the clock on the wall, in seconds.
+    pub(super) seconds: f64,
+    /// Processor time of these.
     pub(super) took: Duration,
 }
 
@@ -100,29 +112,35 @@ pub(super) fn run(clock: Clock, orders: &Orders) -> io::Result<Done> {
     let size = sealer.size();
     let mut slab = vec![0; size * orders.run * orders.destinations.len()];
     let addresses: Vec<SocketAddr> = orders.destinations.iter().copied().map(mapped).collect();
+    let names: Vec<SocketAddrAny> = addresses.iter().map(|address| SocketAddrAny::from(*address)).collect();
     let burst = orders.run * orders.destinations.len();
     let interval = Duration::from_secs_f64(burst as f64 / orders.rate.max(1.0));
-    let (mut due, mut sent) = (clock.now(), 0);
-    let before = thread_time();
-    while due < orders.until {
+    let (mut due, mut sent, mut warm) = (clock.now(), 0, 0);
+    let (mut began, mut before) = (clock.now(), thread_time());
+    for burst in 0.. {
+        if due >= orders.until {
+            break;
+        }
         clock.sleep_until(due);
+        if burst == WARM_UP {
+            (began, before, warm) = (clock.now(), thread_time(), sent);
+        }
         due += interval;
         for (place, datagram) in slab.chunks_exact_mut(size).enumerate() {
             sealer.seal(place / orders.run, datagram);
         }
         sent += if orders.run == 1 {
-            send_singly(&socket, &addresses, &slab, size)
+            send_singly(&socket, &names, &slab, size)
         } else {
             send_runs(&socket, &state, &addresses, &slab, size)
         };
     }
-    Ok(Done { sent, took: thread_time().saturating_sub(before) })
+    let took = thread_time().saturating_sub(before);
+    Ok(Done { sent, measured: sent - warm, seconds: clock.now().since(began).as_secs_f64(), took })
 }
 
 /// One datagram to each, in one call.
-fn send_singly(socket: &UdpSocket, addresses: &[SocketAddr], slab: &[u8], size: usize) -> u64 {
-    let addresses: Vec<SocketAddrAny> =
-        addresses.iter().map(|address| SocketAddrAny::from(*address)).collect();
+fn send_singly(socket: &UdpSocket, addresses: &[SocketAddrAny], slab: &[u8], size: usize) -> u64 {
     let slices: Vec<[IoSlice<'_>; 1]> = slab.chunks_exact(size).map(|one| [IoSlice::new(one)]).collect();
     let mut controls: Vec<SendAncillaryBuffer<'_, '_, '_>> =
         addresses.iter().map(|_| SendAncillaryBuffer::default()).collect();

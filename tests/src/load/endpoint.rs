@@ -36,19 +36,21 @@ impl Buffers {
 }
 
 impl Endpoint {
-    /// A socket on a port of the system's choice; connected if the other end is known.
-    pub(super) fn new(local: Ipv4Addr, remote: Option<SocketAddr>) -> io::Result<Self> {
+    /// A socket on a port of the system's choice.
+    pub(super) fn new(local: Ipv4Addr) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
         let _ = socket.set_recv_buffer_size(KERNEL_BUFFER); // less than asked shows as losses, if at all
         let _ = socket.set_send_buffer_size(KERNEL_BUFFER);
         socket.set_nonblocking(true)?;
         socket.bind(&SocketAddr::from((local, 0)).into())?;
-        if let Some(remote) = remote {
-            socket.connect(&remote.into())?;
-        }
         let socket = UdpSocket::from(socket);
         let state = UdpSocketState::new((&socket).into())?;
         Ok(Self { socket, state })
+    }
+
+    /// The other end is known.
+    pub(super) fn connect(&self, remote: SocketAddr) -> io::Result<()> {
+        self.socket.connect(remote)
     }
 
     /// Its own address.

@@ -1,6 +1,6 @@
 //! All clients of a plan in one thread, on real sockets.
 //!
-//! In: a [`Crowd`]. Out: what came, by window. Time: [`Clock`]. Limit: `JOINING` clients join at a time, `JOIN_MAX` for all of them.
+//! In: a [`Party`] or several. Out: what came to one of them, by window. Time: [`Clock`]. Limit: `JOINING` clients join at a time, `JOIN_MAX` for all of them.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use super::endpoint::{Buffers, Endpoint};
 use super::janus::Janus;
 use super::lianmai::Lianmai;
 use super::peer::{Common, Feedback, Peer, Role};
-use super::plan::{Crowd, Kind, Mischief, Server};
+use super::plan::{Kind, Mischief, Party};
 use super::poll::Poll;
 use super::signal::{Signal, candidate};
 use super::subscriber::Arrived;
@@ -39,8 +39,13 @@ const FLOOD: Duration = Duration::from_millis(1);
 
 /// A client on real sockets.
 struct Client {
+    /// The place of its party among those that have joined.
+    party: usize,
     peer: Peer,
+    /// `None` once it is closed.
     endpoint: Option<Endpoint>,
+    /// Whether the other end of that is known.
+    is_connected: bool,
     signal: Signal,
     wake: Option<Instant>,
     mischief: Option<Mischief>,
@@ -49,7 +54,7 @@ struct Client {
 /// What came in a window.
 #[derive(Debug, Default)]
 pub(super) struct Came {
-    /// Datagrams at the clients' sockets.
+    /// Datagrams at the sockets of the party that is measured.
     pub(super) datagrams: u64,
     /// Their bytes.
     pub(super) bytes: u64,
@@ -62,7 +67,9 @@ pub(super) struct Came {
 /// See the module's description.
 pub(super) struct Generator {
     clock: Clock,
-    server: Server,
+    parties: Vec<Party>,
+    /// The party that is measured.
+    watched: usize,
     poll: Poll,
     buffers: Buffers,
     clients: Vec<Client>,
@@ -70,17 +77,18 @@ pub(super) struct Generator {
     came: Came,
     arrived: Vec<(Instant, Arrived)>,
     ready: Vec<usize>,
-    /// The number of the last publisher's stream at a Janus server.
+    /// The number of the last publisher's stream at Janus.
     feed: u64,
     flooding: Option<(usize, Instant)>,
 }
 
 impl Generator {
     /// Nobody has joined.
-    pub(super) fn new(clock: Clock, server: Server) -> Result<Self> {
+    pub(super) fn new(clock: Clock) -> Result<Self> {
         Ok(Self {
             clock,
-            server,
+            parties: Vec::new(),
+            watched: 0,
             poll: Poll::new()?,
             buffers: Buffers::new(),
             clients: Vec::new(),
@@ -93,38 +101,53 @@ impl Generator {
         })
     }
 
-    /// Everybody joins; comes back when all have their keys.
-    pub(super) fn gather(&mut self, crowd: Crowd) -> Result<()> {
+    /// A party joins while nobody publishes, to be watched from then on; comes back when all of it have their keys. Tells its
+    /// place.
+    pub(super) fn gather(&mut self, party: Party) -> Result<usize> {
+        self.publish(self.clock.now(), self.watched, Publishes::Nothing);
         let common = Common::new(self.clock.epoch());
-        let all = crowd.publishers + crowd.subscribers;
+        let crowd = party.crowd;
+        self.watched = self.parties.len();
+        self.parties.push(party);
+        let first = self.clients.len();
+        let publishers = first + usize::from(crowd.publishers);
+        let all = publishers + usize::from(crowd.subscribers);
         let feedback = if crowd.feedback { Feedback::Arrivals } else { Feedback::ReportsAlone };
         let until = self.clock.now() + JOIN_MAX;
         let mut joining = BTreeSet::new();
-        let mut next = 0;
+        let mut next = first;
         while next < all || !joining.is_empty() {
             // Those who receive come when those who publish are there: a subscription names a publisher.
-            let barrier = next == crowd.publishers && !joining.is_empty();
+            let barrier = next == publishers && !joining.is_empty();
             if next < all && joining.len() < JOINING && !barrier {
-                let publishes = (next < crowd.publishers).then(|| Bitrate::kbps(crowd.kbps));
+                let publishes = (next < publishers).then(|| Bitrate::kbps(crowd.kbps));
                 let slots = if publishes.is_some() { crowd.slots } else { 1 };
                 self.join(next, Role { publishes, slots, feedback }, &common)?;
                 joining.insert(next);
                 next += 1;
             }
             self.step(self.clock.now() + Duration::from_millis(if next < all { 1 } else { 20 }))?;
-            joining.retain(|number| !self.clients[usize::from(*number)].peer.is_open());
-            ensure!(self.clock.now() < until, "{} of {all} have not connected", joining.len());
+            joining.retain(|place: &usize| !self.clients[*place].peer.is_open());
+            let late = || joining.iter().map(|place| place - first).collect::<Vec<_>>();
+            ensure!(
+                self.clock.now() < until,
+                "of {} clients these have not connected: {:?}",
+                all - first,
+                late()
+            );
         }
-        Ok(())
+        Ok(self.watched)
     }
 
-    /// Pictures from now on, or none any more.
-    pub(super) fn publish(&mut self, now: Instant, publishes: Publishes) {
+    /// From now on what comes to this party counts, and it alone may send pictures.
+    pub(super) fn publish(&mut self, now: Instant, party: usize, publishes: Publishes) {
+        self.watched = party;
         for client in &mut self.clients {
             if let Some(publisher) = client.peer.publisher_mut() {
-                match publishes {
-                    Publishes::Pictures => publisher.start(now),
-                    Publishes::Nothing => publisher.stop(),
+                if client.party == party && publishes == Publishes::Pictures {
+                    publisher.start(now);
+                } else {
+                    publisher.stop();
                 }
             }
             client.wake = Some(now);
@@ -144,7 +167,7 @@ impl Generator {
         let mut counts = Counts::default();
         for client in &mut self.clients {
             let its = client.peer.take();
-            if client.mischief.is_none() {
+            if client.mischief.is_none() && client.party == self.watched {
                 counts.add(its);
             }
         }
@@ -157,12 +180,13 @@ impl Generator {
         publishers.map(super::publisher::Publisher::packets).sum()
     }
 
-    /// Streams that clients receive.
+    /// Streams that the clients of the party that is watched receive.
     pub(super) fn streams(&self) -> usize {
-        self.clients.iter().map(|client| client.peer.streams()).sum()
+        let its = self.clients.iter().filter(|client| client.party == self.watched);
+        its.map(|client| client.peer.streams()).sum()
     }
 
-    /// The profile of the last client.
+    /// The profile of the last client that came.
     pub(super) fn profile(&self) -> &'static str {
         let profile = self.clients.last().and_then(|client| client.peer.profile());
         profile.map_or("none", sfu::network::cipher::SrtpProfile::name)
@@ -171,7 +195,8 @@ impl Generator {
     /// Addresses of sockets that only count what comes.
     pub(super) fn sinks(&mut self, count: usize) -> Result<Vec<SocketAddr>> {
         while self.sinks.len() < count {
-            let sink = Endpoint::new(self.server.local, None)?;
+            let local = self.parties.get(self.watched).context("nobody has joined")?.server.local;
+            let sink = Endpoint::new(local)?;
             self.poll.add(&sink, SINKS + self.sinks.len())?;
             self.sinks.push(sink);
         }
@@ -196,18 +221,20 @@ impl Generator {
         Ok(())
     }
 
-    fn join(&mut self, number: u16, role: Role, common: &Common) -> Result<()> {
+    fn join(&mut self, place: usize, role: Role, common: &Common) -> Result<()> {
         let now = self.clock.now();
-        let place = usize::from(number);
+        let number = u16::try_from(place).context("there are too many clients")?;
         let mut peer = Peer::new(now, number, role, common);
-        let http = &self.server.http;
-        let (signal, answer) = match self.server.kind {
+        let party = &self.parties[self.watched];
+        let http = &party.server.http;
+        let endpoint = Endpoint::new(party.server.local)?;
+        let (signal, answer) = match party.server.kind {
             Kind::Lianmai => {
-                let lianmai = Lianmai::join(now, http, &format!("c{number}"), peer.offer())?;
+                let lianmai = Lianmai::join(now, http, (&party.room, &format!("c{number}")), peer.offer())?;
                 (Signal::Lianmai(Box::new(lianmai)), None)
             }
             Kind::Janus if role.publishes.is_some() => {
-                let (janus, feed, answer) = Janus::publish(http, &peer)?;
+                let (janus, feed, answer) = Janus::publish(http, &peer, endpoint.address()?)?;
                 self.feed = feed;
                 (Signal::Janus(Box::new(janus)), Some(answer))
             }
@@ -215,12 +242,21 @@ impl Generator {
                 // Its subscribers are told no transport-wide numbers.
                 let role = Role { feedback: Feedback::ReportsAlone, ..role };
                 peer = Peer::new(now, number, role, common);
-                let (janus, offer) = Janus::subscribe(http, self.feed, &peer)?;
+                let (janus, offer) = Janus::subscribe(http, self.feed, &peer, endpoint.address()?)?;
                 (Signal::Janus(Box::new(janus)), Some(offer))
             }
         };
         self.poll.add(signal.socket(), place * 2 + 1)?;
-        self.clients.push(Client { peer, endpoint: None, signal, wake: Some(now), mischief: None });
+        self.poll.add(&endpoint, place * 2)?;
+        self.clients.push(Client {
+            party: self.watched,
+            peer,
+            endpoint: Some(endpoint),
+            is_connected: false,
+            signal,
+            wake: Some(now),
+            mischief: None,
+        });
         answer.map_or(Ok(()), |answer| self.handle_answer(place, &answer))
     }
 
@@ -228,11 +264,11 @@ impl Generator {
         let now = self.clock.now();
         let client = &mut self.clients[place];
         ensure!(client.peer.handle_answer(now, sdp), "the server's description cannot be read:\n{sdp}");
-        if client.endpoint.is_none() {
+        if let Some(endpoint) = client.endpoint.as_ref().filter(|_| !client.is_connected) {
             let remote = candidate(sdp).with_context(|| format!("no candidate in\n{sdp}"))?;
-            let endpoint = Endpoint::new(self.server.local, Some(remote))?;
-            self.poll.add(&endpoint, place * 2)?;
-            client.endpoint = Some(endpoint);
+            endpoint.connect(remote)?;
+            client.peer.set_remote(remote);
+            client.is_connected = true;
         }
         client.wake = Some(now);
         Ok(())
@@ -274,8 +310,10 @@ impl Generator {
         let client = &mut self.clients[place];
         let Some(endpoint) = &client.endpoint else { return Ok(()) };
         let peer = &mut client.peer;
-        came.datagrams += endpoint.receive(&mut self.buffers, |stamped, bytes| {
-            came.bytes += bytes.len() as u64;
+        let counts = client.party == self.watched;
+        let mut its_bytes = 0;
+        let datagrams = endpoint.receive(&mut self.buffers, |stamped, bytes| {
+            its_bytes += bytes.len() as u64;
             // The time of day may have been set meanwhile.
             let stamped = stamped.map(|at| clock.at_wall(at));
             let at =
@@ -283,7 +321,11 @@ impl Generator {
             arrived.extend(peer.handle_datagram(now, at, bytes).map(|packet| (at, packet)));
         });
         client.settle();
-        if client.mischief.is_some() {
+        if counts {
+            came.datagrams += datagrams;
+            came.bytes += its_bytes;
+        }
+        if client.mischief.is_some() || !counts {
             self.arrived.clear();
         }
         for (at, packet) in self.arrived.drain(..) {

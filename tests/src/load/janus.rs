@@ -4,7 +4,7 @@
 //! be configured with `session_timeout = 0`: nobody keeps sessions alive.
 
 use std::io::ErrorKind;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -28,11 +28,13 @@ pub(super) struct Janus {
 
 impl Janus {
     /// A publisher: its number in the room and the server's answer.
-    pub(super) fn publish(address: &str, peer: &Peer) -> Result<(Self, u64, String)> {
+    pub(super) fn publish(address: &str, peer: &Peer, local: SocketAddr) -> Result<(Self, u64, String)> {
         let mut janus = Self::attach(address)?;
         let joined = janus.ask(&json!({"request": "join", "room": ROOM, "ptype": "publisher"}), None)?;
         let feed = joined["plugindata"]["data"]["id"].as_u64().context("Janus names no publisher")?;
-        let offer = json!({"type": "offer", "sdp": peer.offer().sdp});
+        // Left the choice, Janus begins the DTLS handshake, and so do clients here.
+        let offer = peer.offer().sdp.replace("a=setup:actpass", "a=setup:active");
+        let offer = json!({"type": "offer", "sdp": offer + &candidate(local)});
         let answered = janus.ask(&json!({"request": "publish", "videocodec": "vp8"}), Some(&offer))?;
         let answer = answered["jsep"]["sdp"].as_str().context("Janus does not answer")?.to_owned();
         janus.socket.get_ref().set_nonblocking(true)?;
@@ -40,13 +42,18 @@ impl Janus {
     }
 
     /// A subscriber of one publisher: the server's offer, which it has answered.
-    pub(super) fn subscribe(address: &str, feed: u64, peer: &Peer) -> Result<(Self, String)> {
+    pub(super) fn subscribe(
+        address: &str,
+        feed: u64,
+        peer: &Peer,
+        local: SocketAddr,
+    ) -> Result<(Self, String)> {
         let mut janus = Self::attach(address)?;
         let join =
             json!({"request": "join", "room": ROOM, "ptype": "subscriber", "streams": [{"feed": feed}]});
         let offered = janus.ask(&join, None)?;
         let offer = offered["jsep"]["sdp"].as_str().context("Janus does not offer")?.to_owned();
-        let answer = json!({"type": "answer", "sdp": answer(&offer, peer)});
+        let answer = json!({"type": "answer", "sdp": answer(&offer, peer) + &candidate(local)});
         janus.ask(&json!({"request": "start"}), Some(&answer))?;
         janus.socket.get_ref().set_nonblocking(true)?;
         Ok((janus, offer))
@@ -117,6 +124,12 @@ impl Janus {
             }
         }
     }
+}
+
+/// The end of a description: the one address of the client.
+fn candidate(local: SocketAddr) -> String {
+    let (address, port) = (local.ip(), local.port());
+    format!("a=candidate:1 1 udp 2130706431 {address} {port} typ host\r\na=end-of-candidates\r\n")
 }
 
 /// The answer to an offer, line by line: what is offered is received, on a transport of ours.

@@ -26,8 +26,13 @@ pub(super) struct Lianmai {
 
 impl Lianmai {
     /// Opens a WebSocket and says that it wants to join.
-    pub(super) fn join(now: Instant, http: &str, identity: &str, offer: Offer) -> Result<Self> {
-        let token = fetch(http, &format!("/dev/token?room=load&identity={identity}"))?;
+    pub(super) fn join(
+        now: Instant,
+        http: &str,
+        (room, identity): (&str, &str),
+        offer: Offer,
+    ) -> Result<Self> {
+        let token = fetch(http, &format!("/dev/token?room={room}&identity={identity}"))?;
         let token: serde_json::Value = serde_json::from_str(&token).context("the server's token")?;
         let token = token["token"].as_str().context("the server gives no token")?;
         let stream = connect(http)?;

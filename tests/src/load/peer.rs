@@ -2,6 +2,8 @@
 //!
 //! In: the answer, datagrams, `now`. Out: `poll_transmit`, which packets of whom came. Time: `poll_timeout`.
 
+use std::net::SocketAddr;
+
 use proto::rtcp;
 use proto::rtp::extension::Extension;
 use proto::rtp::{PayloadType, Ssrc};
@@ -116,6 +118,11 @@ impl Peer {
         }
         self.transport.handle_answer(now, theirs);
         true
+    }
+
+    /// Where the server is reached.
+    pub(super) fn set_remote(&mut self, remote: SocketAddr) {
+        self.transport.set_remote(remote);
     }
 
     /// A datagram came, which the kernel had at `at`. Tells if it was a packet of pictures that came for the first time.

@@ -2,19 +2,28 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One generator's work: everybody joins, then it measures, window by window.
+/// One generator's work: parties join, then it measures, window by window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Whom it talks to.
-    pub server: Server,
-    /// Who takes part.
-    pub crowd: Crowd,
-    /// How long everybody is left alone before the first window, in seconds.
+    /// Who takes part, and where. Each joins when its first window comes.
+    pub parties: Vec<Party>,
+    /// How long a party that has joined is left alone before its first window, in seconds.
     pub settle_s: f64,
     /// What is measured, in this order.
     pub windows: Vec<Window>,
     /// The core that the generator stays on, if it shall.
     pub core: Option<usize>,
+}
+
+/// Those who share a room. Of several parties one at a time publishes, and that one is measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Party {
+    /// Whom they talk to.
+    pub server: Server,
+    /// The name of their room; Janus has but one.
+    pub room: String,
+    /// Who they are.
+    pub crowd: Crowd,
 }
 
 /// A server.
@@ -60,6 +69,8 @@ pub struct Crowd {
 /// What happens in a window.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Window {
+    /// Whose, by its place in the plan.
+    pub party: usize,
     /// How long, in seconds.
     pub seconds: f64,
     /// Who sends.
@@ -72,12 +83,10 @@ pub struct Window {
 pub enum Load {
     /// The publishers, through the server.
     Server,
-    /// The bare loop, as much as the window before brought from the server: to how many, how many datagrams in a run.
+    /// The bare loop, as much as the party's last window brought from the server, in runs as long.
     Bare {
         /// Destinations.
         destinations: usize,
-        /// Datagrams in a run; 0 for as many as the server's runs had.
-        run: usize,
         /// The core of its thread.
         core: usize,
     },

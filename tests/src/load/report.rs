@@ -8,8 +8,8 @@ use super::tally::Counts;
 /// All windows of a plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// The SRTP profile of the last client.
-    pub profile: String,
+    /// How the packets of each party were protected: the SRTP profile of its last client.
+    pub profiles: Vec<String>,
     /// What each window brought.
     pub windows: Vec<Measured>,
 }
@@ -33,11 +33,13 @@ pub struct Measured {
     pub p95_ms: f64,
     /// See above.
     pub p99_ms: f64,
+    /// The same as a histogram: upper bounds in ms, growing by a quarter of their octave, and how many packets there are below.
+    pub delays: Vec<(f64, u64)>,
     /// What the server took; of the bare loop its thread's time is `media_ns`.
     pub usage: Usage,
     /// The share of its core that the generator took, 0 to 1.
     pub generator: f64,
-    /// Datagrams in a run, by the server's own metrics or by the bare loop's plan; 0 where it has none.
+    /// Datagrams in a run, by the server's own metrics since the party came or by the bare loop's plan; 0 where it has none.
     pub run: f64,
 }
 

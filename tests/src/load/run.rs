@@ -1,16 +1,16 @@
-//! A plan, carried out: everybody joins, then window by window.
+//! A plan, carried out window by window; each party joins when its first one comes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use proto::time::Instant;
 
 use super::bare::{self, Orders};
 use super::clock::{Clock, thread_time};
 use super::generator::{Generator, Publishes};
 use super::lianmai::metric;
 use super::meter::{self, Usage};
-use super::plan::{Load, Plan, Window};
+use super::plan::{Load, Party, Plan, Window};
 use super::report::{Measured, Report};
 
 /// After a change of who sends, before the next window.
@@ -28,92 +28,141 @@ pub fn run(plan: &Plan) -> Result<Report> {
         meter::pin(core)?;
     }
     let clock = Clock::start();
-    let mut generator = Generator::new(clock, plan.server.clone())?;
-    generator.gather(plan.crowd)?;
-    generator.publish(clock.now(), Publishes::Pictures);
-    generator.run_until(clock.now() + Duration::from_secs_f64(plan.settle_s))?;
-    let crowd = plan.crowd;
-    let streams = usize::from(crowd.publishers) * crowd.slots + usize::from(crowd.subscribers);
-    let brought = generator.streams();
-    ensure!(crowd.publishers == 0 || brought == streams, "{brought} of {streams} streams came");
+    let mut run = Run {
+        clock,
+        generator: Generator::new(clock)?,
+        plan,
+        present: BTreeMap::new(),
+        profiles: vec![String::new(); plan.parties.len()],
+    };
     let mut windows: Vec<Measured> = Vec::new();
-    for window in &plan.windows {
-        let last = windows.iter().rev().find(|one| one.counts.received > 0).cloned().unwrap_or_default();
-        windows.push(measure(&mut generator, clock, plan, *window, &last)?);
+    for (place, window) in plan.windows.iter().enumerate() {
+        let before = plan.windows[..place].iter().zip(&windows).rev();
+        let mut before = before.filter(|(one, _)| one.party == window.party).map(|(_, measured)| measured);
+        let last = before.find(|one| one.counts.received > 0).cloned().unwrap_or_default();
+        windows.push(run.measure(*window, &last)?);
     }
-    Ok(Report { profile: generator.profile().to_owned(), windows })
+    Ok(Report { profiles: run.profiles, windows })
 }
 
-/// One window; `last` is the last one in which the server sent.
-fn measure(
-    generator: &mut Generator,
+struct Run<'a> {
     clock: Clock,
-    plan: &Plan,
-    window: Window,
-    last: &Measured,
-) -> Result<Measured> {
-    let publishes = match window.load {
-        Load::Server | Load::Misbehaving(_) => Publishes::Pictures,
-        Load::Bare { .. } | Load::Nobody => Publishes::Nothing,
-    };
-    generator.publish(clock.now(), publishes);
-    if let Load::Misbehaving(mischief) = window.load {
-        generator.misbehave(clock.now(), mischief)?;
+    generator: Generator,
+    plan: &'a Plan,
+    /// By their place in the plan: parties that have joined, with their place among those and the server's runs up to then.
+    present: BTreeMap<usize, (usize, Runs)>,
+    profiles: Vec<String>,
+}
+
+/// Datagrams that a server sent, and in how many calls, by its own account.
+#[derive(Debug, Clone, Copy, Default)]
+struct Runs {
+    datagrams: f64,
+    calls: f64,
+}
+
+impl Runs {
+    /// As it was published last; that happens once a second.
+    fn of(party: &Party) -> Result<Self> {
+        let Some(metrics) = &party.server.metrics else { return Ok(Self::default()) };
+        let datagrams = metric(metrics, "lianmai_udp_sent_datagrams_total")?;
+        Ok(Self { datagrams, calls: metric(metrics, "lianmai_udp_sent_runs_total")? })
     }
-    generator.run_until(clock.now() + BETWEEN)?;
-    let process = plan.server.process;
-    let (sent, calls) = runs(plan)?;
-    generator.take();
-    let (before, began, own, published) =
-        (Usage::of(process)?, clock.now(), thread_time(), generator.published());
-    let until = began + Duration::from_secs_f64(window.seconds);
-    let bare = orders(generator, window.load, last, until)?
-        .map(|orders| (orders.run, std::thread::spawn(move || bare::run(clock, &orders))));
-    generator.run_until(until)?;
-    let (now, usage) = (clock.now(), Usage::of(process)?.since(before));
-    let mut measured = Measured {
-        seconds: now.since(began).as_secs_f64(),
-        published: generator.published() - published,
-        usage,
-        generator: meter::share(thread_time().saturating_sub(own), now.since(began)),
-        ..Measured::default()
-    };
-    if let Some((run, thread)) = bare {
+
+    /// Datagrams in a call since `before`; 0 if there was none.
+    fn length_since(self, before: Self) -> f64 {
+        let calls = self.calls - before.calls;
+        if calls > 0.0 { (self.datagrams - before.datagrams) / calls } else { 0.0 }
+    }
+}
+
+impl Run<'_> {
+    /// The party with this place in the plan joins, unless it is there, and publishes for a while.
+    fn welcome(&mut self, place: usize) -> Result<(usize, Runs)> {
+        if let Some(known) = self.present.get(&place) {
+            return Ok(*known);
+        }
+        let party = self.plan.parties.get(place).context("a window of no party")?;
+        let number = self.generator.gather(party.clone())?;
+        self.generator.profile().clone_into(&mut self.profiles[place]);
+        let known = (number, Runs::of(party)?);
+        self.present.insert(place, known);
+        self.generator.publish(self.clock.now(), number, Publishes::Pictures);
+        self.generator.run_until(self.clock.now() + Duration::from_secs_f64(self.plan.settle_s))?;
+        let crowd = party.crowd;
+        let streams = usize::from(crowd.publishers) * crowd.slots + usize::from(crowd.subscribers);
+        let brought = self.generator.streams();
+        ensure!(crowd.publishers == 0 || brought == streams, "{brought} of {streams} streams came");
+        Ok(known)
+    }
+
+    /// One window; `last` is the last one of its party in which the server sent.
+    fn measure(&mut self, window: Window, last: &Measured) -> Result<Measured> {
+        let (number, runs) = self.welcome(window.party)?;
+        let party = &self.plan.parties[window.party];
+        let publishes = match window.load {
+            Load::Server | Load::Misbehaving(_) => Publishes::Pictures,
+            Load::Bare { .. } | Load::Nobody => Publishes::Nothing,
+        };
+        self.generator.publish(self.clock.now(), number, publishes);
+        if let Load::Misbehaving(mischief) = window.load {
+            self.generator.misbehave(self.clock.now(), mischief)?;
+        }
+        self.generator.run_until(self.clock.now() + BETWEEN)?;
+        if let Load::Bare { destinations, core } = window.load {
+            let destinations = self.generator.sinks(destinations)?;
+            let run = last.run.round().max(1.0) as usize;
+            let until = self.clock.now() + Duration::from_secs_f64(window.seconds);
+            let rate = if last.seconds > 0.0 { last.datagrams as f64 / last.seconds } else { RATE };
+            let size = last.bytes.checked_div(last.datagrams).unwrap_or(SIZE) as usize;
+            return self.measure_bare(Orders { destinations, run, size, rate, until, core });
+        }
+        let generator = &mut self.generator;
+        generator.take();
+        let process = party.server.process;
+        let (before, began, own, published) =
+            (Usage::of(process)?, self.clock.now(), thread_time(), generator.published());
+        generator.run_until(began + Duration::from_secs_f64(window.seconds))?;
+        let (now, usage) = (self.clock.now(), Usage::of(process)?.since(before));
+        let own = thread_time().saturating_sub(own);
+        let published = generator.published() - published;
+        let (came, counts) = generator.take();
+        Ok(Measured {
+            seconds: now.since(began).as_secs_f64(),
+            published,
+            datagrams: came.datagrams,
+            bytes: came.bytes,
+            counts,
+            p50_ms: came.delays.quantile_ms(0.5),
+            p95_ms: came.delays.quantile_ms(0.95),
+            p99_ms: came.delays.quantile_ms(0.99),
+            delays: came.delays.histogram(),
+            usage,
+            generator: meter::share(own, now.since(began)),
+            run: Runs::of(party)?.length_since(runs),
+        })
+    }
+
+    /// A window of the bare loop, in a thread of its own: as much as the server did in the last one.
+    fn measure_bare(&mut self, orders: Orders) -> Result<Measured> {
+        self.generator.take();
+        let (clock, began, until, run) = (self.clock, self.clock.now(), orders.until, orders.run);
+        let thread = std::thread::spawn(move || bare::run(clock, &orders));
+        let own = thread_time();
+        self.generator.run_until(until)?;
+        let generator = meter::share(thread_time().saturating_sub(own), until.since(began));
         let done = thread.join().ok().context("the bare loop panicked")??;
+        self.generator.run_until(self.clock.now() + BETWEEN / 4)?;
+        let (came, _) = self.generator.take();
+        let mut measured = Measured {
+            seconds: done.seconds,
+            datagrams: done.measured,
+            run: run as f64,
+            generator,
+            ..Measured::default()
+        };
         measured.usage.media_ns = done.took.as_nanos() as u64;
-        (measured.datagrams, measured.run) = (done.sent, run as f64);
-        generator.run_until(clock.now() + BETWEEN / 4)?;
-        let (came, _) = generator.take();
-        measured.counts.received = 0;
-        measured.bytes = came.bytes;
         measured.counts.lost = done.sent.saturating_sub(came.sunk);
-        return Ok(measured);
+        Ok(measured)
     }
-    let (came, counts) = generator.take();
-    (measured.datagrams, measured.bytes, measured.counts) = (came.datagrams, came.bytes, counts);
-    measured.p50_ms = came.delays.quantile_ms(0.5);
-    measured.p95_ms = came.delays.quantile_ms(0.95);
-    measured.p99_ms = came.delays.quantile_ms(0.99);
-    let (sent, calls) = runs(plan).map(|(later, made)| (later - sent, made - calls))?;
-    measured.run = if calls > 0.0 { sent / calls } else { 0.0 };
-    Ok(measured)
-}
-
-/// What the bare loop shall do, if it sends in this window: as much as the server did in `last`.
-fn orders(generator: &mut Generator, load: Load, last: &Measured, until: Instant) -> Result<Option<Orders>> {
-    let Load::Bare { destinations, run, core } = load else { return Ok(None) };
-    let destinations = generator.sinks(destinations)?;
-    let run = if run > 0 { run } else { last.run.round().max(1.0) as usize };
-    let rate = if last.seconds > 0.0 { last.datagrams as f64 / last.seconds } else { RATE };
-    let size = last.bytes.checked_div(last.datagrams).unwrap_or(SIZE) as usize;
-    Ok(Some(Orders { destinations, run, size, rate, until, core }))
-}
-
-/// Datagrams that the server sent, and in how many calls, by its own account; it publishes that once a second.
-fn runs(plan: &Plan) -> Result<(f64, f64)> {
-    let Some(metrics) = &plan.server.metrics else { return Ok((0.0, 0.0)) };
-    Ok((
-        metric(metrics, "lianmai_udp_sent_datagrams_total")?,
-        metric(metrics, "lianmai_udp_sent_runs_total")?,
-    ))
 }

@@ -108,19 +108,32 @@ impl Delays {
         }
     }
 
+    /// How many packets had delays up to each bound, in milliseconds; bounds grow by a quarter of their octave.
+    pub(super) fn histogram(&self) -> Vec<(f64, u64)> {
+        let mut buckets: BTreeMap<i32, u64> = BTreeMap::new();
+        for (micros, count) in self.all().filter(|(_, count)| *count > 0) {
+            *buckets.entry(((micros.max(1) as f64).log2() * 4.0).ceil() as i32).or_default() += count;
+        }
+        buckets.into_iter().map(|(quarter, count)| ((f64::from(quarter) / 4.0).exp2() / 1e3, count)).collect()
+    }
+
     /// The delay that the share `q` of packets did not exceed, in milliseconds; 0 if there are none.
     pub(super) fn quantile_ms(&self, q: f64) -> f64 {
-        let fine = (0..).zip(&self.fine).map(|(micros, count)| (micros, u64::from(*count)));
-        let all = fine.chain(self.coarse.iter().map(|(micros, count)| (*micros, u64::from(*count))));
-        let total: u64 = all.clone().map(|(_, count)| count).sum();
+        let total: u64 = self.all().map(|(_, count)| count).sum();
         let mut left = (total as f64 * q).ceil().max(1.0) as u64;
-        for (micros, count) in all {
+        for (micros, count) in self.all() {
             if count >= left {
                 return micros as f64 / 1e3;
             }
             left -= count;
         }
         0.0
+    }
+
+    /// Microseconds and how many packets took so many, the least first.
+    fn all(&self) -> impl Iterator<Item = (u64, u64)> {
+        let fine = (0..).zip(&self.fine).map(|(micros, count)| (micros, u64::from(*count)));
+        fine.chain(self.coarse.iter().map(|(micros, count)| (*micros, u64::from(*count))))
     }
 }
 
@@ -156,6 +169,12 @@ mod tests {
         assert!(delays.quantile_ms(0.5).abs() < 1e-12);
         for micros in 1..=100 {
             delays.note(micros * 1_000);
+        }
+        let histogram = delays.histogram();
+        assert_eq!(histogram.iter().map(|(_, count)| count).sum::<u64>(), 100);
+        for (bound, below) in [(1.024, 1), (16.384, 3), (19.484, 3)] {
+            let found = histogram.iter().find(|(at, _)| (at - bound).abs() < 1e-3);
+            assert_eq!(found.map(|(_, count)| *count), Some(below), "up to {bound} ms: {histogram:?}");
         }
         for (q, expected) in [(0.0, 1.0), (0.01, 1.0), (0.5, 50.0), (0.99, 99.0), (1.0, 100.0)] {
             assert!((delays.quantile_ms(q) - expected).abs() < 1e-9, "{q}");

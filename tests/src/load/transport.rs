@@ -4,6 +4,7 @@
 //! fingerprint is not compared: nobody is between on a machine of one's own.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use proto::seed::Seed;
 use proto::time::{Instant, earliest};
 use sfu::network::cipher::{SrtpCipher, SrtpKeys, SrtpProfile};
 use sfu::network::demux::{PacketKind, classify};
+use sfu::network::stun::BindingRequest;
 use simulator::node::client::ice::{Credentials, Ice};
 
 /// The first wait for an answer to a flight: a path on one machine is short.
@@ -62,6 +64,7 @@ pub(super) struct Transport {
     dtls_at: Option<Instant>,
     has_begun: bool,
     cipher: Option<SrtpCipher>,
+    remote: Option<SocketAddr>,
     out: VecDeque<Vec<u8>>,
 }
 
@@ -78,6 +81,7 @@ impl Transport {
             dtls_at: None,
             has_begun: false,
             cipher: None,
+            remote: None,
             out: VecDeque::new(),
         }
     }
@@ -92,6 +96,11 @@ impl Transport {
         self.ice.handle_answer(now, theirs);
     }
 
+    /// Where the server is reached, which its own checks are answered from then on.
+    pub(super) fn set_remote(&mut self, remote: SocketAddr) {
+        self.remote = Some(remote);
+    }
+
     /// A datagram came; it is decrypted where it lies.
     pub(super) fn handle_datagram(&mut self, now: Instant, bytes: &mut [u8]) -> Opened {
         let opened = match classify(bytes) {
@@ -99,6 +108,7 @@ impl Transport {
             PacketKind::Rtcp => self.cipher.as_mut().map(|cipher| cipher.open_rtcp(bytes).map(Opened::Rtcp)),
             PacketKind::Stun => {
                 self.ice.handle_stun(now, bytes);
+                self.answer_check(bytes);
                 if self.ice.is_open() && !std::mem::replace(&mut self.has_begun, true) {
                     self.step(now, |_| ());
                 }
@@ -158,6 +168,15 @@ impl Transport {
     /// The round trip that the last check took.
     pub(super) fn rtt(&self) -> Option<Duration> {
         self.ice.rtt()
+    }
+
+    /// Answers a check. Ours makes none; Janus, by libnice, does as a lite agent too, and takes no packet before one is answered.
+    fn answer_check(&mut self, bytes: &[u8]) {
+        let (Some(remote), Ok(request)) = (self.remote, BindingRequest::parse(bytes)) else { return };
+        let password = &self.ice.ours().pwd;
+        if request.authenticate(password).is_ok() {
+            self.out.push_back(request.success(remote, password));
+        }
     }
 
     fn step(&mut self, now: Instant, step: impl FnOnce(&mut Dtls)) {

@@ -61,6 +61,20 @@ pub(super) fn build_server() -> Result<PathBuf> {
     crate::server::program()
 }
 
+/// Builds a program in release and keeps a copy as `kept`: the next build, with other features, gives it the same name elsewhere. What
+/// both builds share is compiled once, and what they do not share stays in cargo's own folder.
+pub(super) fn build_release(kept: &Path, arguments: &[&str]) -> Result<()> {
+    let mut command = in_place("build");
+    command.args(["--release", "--message-format", "json"]).args(arguments).stderr(Stdio::inherit());
+    let output = command.output().context("starting cargo build")?;
+    ensure!(output.status.success(), "{} does not build", kept.display());
+    let text = String::from_utf8_lossy(&output.stdout);
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let built = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
+    std::fs::copy(built.context("cargo names no program")?, kept)?;
+    Ok(())
+}
+
 fn cargo() -> Command {
     let mut command = program();
     command.current_dir(super::root());

@@ -9,7 +9,7 @@ use super::{RtpRecvPipeline, Way};
 use crate::transport::keyframes::{KeyFrameRequester, KeyFrameStats};
 use crate::transport::packet::SourcePacket;
 use crate::transport::reception::Reception;
-use crate::transport::stats::StreamCounts;
+use crate::transport::stats::{StreamCounts, count};
 
 impl RtpRecvPipeline {
     /// What it is coded with; `None` if that is not known here.
@@ -53,10 +53,10 @@ impl RtpRecvPipeline {
         self.counts.packets.add(packet.payload().len());
         match way {
             Way::Itself => {}
-            Way::Retransmission => self.counts.retransmitted += 1,
-            Way::Repair => self.counts.restored += 1,
+            Way::Retransmission => count(&mut self.counts.retransmitted, 1),
+            Way::Repair => count(&mut self.counts.restored, 1),
         }
-        self.counts.pictures += u64::from(packet.marker && !packet.is_sound());
-        self.counts.key_frames += u64::from(packet.is_key_frame());
+        count(&mut self.counts.pictures, u64::from(packet.marker && !packet.is_sound()));
+        count(&mut self.counts.key_frames, u64::from(packet.is_key_frame()));
     }
 }

@@ -4,10 +4,10 @@
 //! (`sfu/examples/repair_cost.rs`) is built both ways, and the two run in turns, so that whatever else the machine does falls
 //! on both.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
 
@@ -33,8 +33,10 @@ pub(in crate::xtask) struct Options {
 /// Builds both and measures.
 pub(super) fn run(options: &Options) -> Result<ExitCode> {
     let folder = tempfile::tempdir()?;
-    let with = build(folder.path(), "with", &[])?;
-    let without = build(folder.path(), "without", &["--features", "without-repair"])?;
+    let (with, without) = (folder.path().join("with"), folder.path().join("without"));
+    let program = ["--package", "lianmai-sfu", "--example", "repair_cost"];
+    cargo::build_release(&with, &program)?;
+    cargo::build_release(&without, &[&program[..], &["--features", "without-repair"]].concat())?;
     let mut pairs = Vec::new();
     for run in 0..options.runs {
         pairs.push((measure(&with)?, measure(&without)?));
@@ -53,29 +55,6 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
         println!("{row}");
     }
     Ok(if options.check && ratio > RATIO_MAX { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-/// Builds the program with these options and keeps it under a name of its own.
-fn build(folder: &Path, name: &str, options: &[&str]) -> Result<PathBuf> {
-    let mut command = cargo::in_place("build");
-    command.args([
-        "--release",
-        "--package",
-        "lianmai-sfu",
-        "--example",
-        "repair_cost",
-        "--message-format",
-        "json",
-    ]);
-    let output =
-        command.args(options).stderr(std::process::Stdio::inherit()).output().context("starting cargo")?;
-    ensure!(output.status.success(), "building the program {name} loss recovery failed");
-    let text = String::from_utf8_lossy(&output.stdout);
-    let messages = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let built = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
-    let kept = folder.join(name);
-    std::fs::copy(built.context("cargo names no program")?, &kept)?;
-    Ok(kept)
 }
 
 fn measure(program: &Path) -> Result<f64> {

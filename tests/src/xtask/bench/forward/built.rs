@@ -2,12 +2,14 @@
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use tempfile::TempDir;
 
 use crate::xtask::cargo;
+
+/// What is built for a server.
+const SERVER: [&str; 2] = ["--package", "lianmai-server"];
 
 /// See the module's description.
 pub(super) struct Built {
@@ -21,15 +23,16 @@ pub(super) struct Built {
 pub(super) enum Without {
     /// Loss recovery.
     Repair,
-    /// Loss recovery, and congestion control with all that it counts.
-    RepairAndControl,
+    /// Loss recovery, congestion control with all that it counts, and statistics.
+    Everything,
 }
 
 impl Built {
     /// Builds the generator; the rest is built when it is needed.
     pub(super) fn new() -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let generator = build(folder.path(), "load", &["--package", "lianmai-tests", "--example", "load"])?;
+        let generator = folder.path().join("load");
+        cargo::build_release(&generator, &["--package", "lianmai-tests", "--example", "load"])?;
         Ok(Self { folder, generator, server: OnceCell::new() })
     }
 
@@ -43,7 +46,8 @@ impl Built {
         if let Some(server) = self.server.get() {
             return Ok(server.clone());
         }
-        let server = build(self.folder.path(), "lianmai", &["--package", "lianmai-server"])?;
+        let server = self.folder.path().join("lianmai");
+        cargo::build_release(&server, &SERVER)?;
         Ok(self.server.get_or_init(|| server).clone())
     }
 
@@ -51,22 +55,10 @@ impl Built {
     pub(super) fn server_without(&self, what: Without) -> Result<PathBuf> {
         let (name, features) = match what {
             Without::Repair => ("without-repair", "without-repair"),
-            Without::RepairAndControl => ("without-control", "without-repair,without-control"),
+            Without::Everything => ("without-everything", "without-repair,without-control,without-stats"),
         };
-        build(self.folder.path(), name, &["--package", "lianmai-server", "--features", features])
+        let server = self.folder.path().join(name);
+        cargo::build_release(&server, &[&SERVER[..], &["--features", features]].concat())?;
+        Ok(server)
     }
-}
-
-/// Builds a program and keeps it under a name of its own: the next build has the same name elsewhere.
-fn build(folder: &Path, name: &str, arguments: &[&str]) -> Result<PathBuf> {
-    let mut command = cargo::in_place("build");
-    command.args(["--release", "--message-format", "json"]).args(arguments).stderr(Stdio::inherit());
-    let output = command.output().context("starting cargo")?;
-    ensure!(output.status.success(), "{name} does not build");
-    let text = String::from_utf8_lossy(&output.stdout);
-    let messages = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let built = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
-    let kept = folder.join(name);
-    std::fs::copy(built.context("cargo names no program")?, &kept)?;
-    Ok(kept)
 }

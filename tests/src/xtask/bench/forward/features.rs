@@ -1,11 +1,12 @@
 //! The cases that are compared with a server that lacks something: `full`, `fec-off`.
+//!
+//! Both servers are there all the time, each with a party of its own, and have the same core in turns.
 
-use std::path::Path;
-
-use anyhow::Result;
+use anyhow::{Context, Result};
+use tokio::process::Command;
 
 use super::built::{Built, Without};
-use super::pinned::generate_on;
+use super::pinned::{generate, pairs, party, serve, turns};
 use super::row::Row;
 use crate::load::plan::{Crowd, Load, Window};
 use crate::load::report::Measured;
@@ -13,9 +14,9 @@ use crate::load::report::Measured;
 /// The same load for both.
 const CROWD: Crowd = Crowd { publishers: 1, kbps: 1_500, slots: 0, subscribers: 64, feedback: true };
 
-/// Against a server without congestion control and loss recovery.
+/// Against a server without congestion control, loss recovery and statistics.
 pub(super) async fn full(built: &Built, runs: u32, seconds: f64) -> Result<Row> {
-    compare("full", Without::RepairAndControl, built, runs, seconds).await
+    compare("full", Without::Everything, built, runs, seconds).await
 }
 
 /// Against a server without loss recovery.
@@ -23,7 +24,6 @@ pub(super) async fn fec_off(built: &Built, runs: u32, seconds: f64) -> Result<Ro
     compare("fec-off", Without::Repair, built, runs, seconds).await
 }
 
-/// Both in turns, each run with a fresh server.
 async fn compare(
     case: &'static str,
     without: Without,
@@ -31,24 +31,24 @@ async fn compare(
     runs: u32,
     seconds: f64,
 ) -> Result<Row> {
-    let (with, without) = (built.server()?, built.server_without(without)?);
+    let with = serve(&built.server()?).await?;
+    let without = serve(&built.server_without(without)?).await?;
+    let parties = vec![party(&with, "load", CROWD)?, party(&without, "load", CROWD)?];
+    let [ours, reference] = [0, 1].map(|party| Window { party, seconds, load: Load::Server });
+    let report = generate(Command::new(built.generator()), parties, turns(runs, ours, reference)).await;
+    let report = report.with_context(|| format!("the servers' logs:\n{}\n{}", with.log(), without.log()))?;
+    let (ours, reference): (Vec<&Measured>, Vec<&Measured>) = pairs(&report.windows)?.into_iter().unzip();
     let mut row = Row::new(case, "ns/packet");
-    let mut losses = Vec::new();
-    for run in 0..runs {
-        eprint!("\r{case}: run {} of {runs} ", run + 1);
-        // Whoever comes second may find another machine than the first: they take turns at that, too.
-        let order: [&Path; 2] = if run % 2 == 0 { [&with, &without] } else { [&without, &with] };
-        let first = once(built, order[0], seconds).await?;
-        let second = once(built, order[1], seconds).await?;
-        let (ours, reference) = if run % 2 == 0 { (first, second) } else { (second, first) };
-        row.runs.push((ours.per_datagram(), reference.per_datagram()));
-        losses.extend([ours.loss(), reference.loss()]);
-    }
-    Ok(row.with_median("loss", losses))
-}
-
-async fn once(built: &Built, program: &Path, seconds: f64) -> Result<Measured> {
-    let window = Window { seconds, load: Load::Server };
-    let report = generate_on(built, program, CROWD, vec![window]).await?;
-    Ok(report.windows.into_iter().next().unwrap_or_default())
+    row.goal = Some(1.05);
+    row.runs = ours.iter().zip(&reference).map(|(a, b)| (a.per_datagram(), b.per_datagram())).collect();
+    Ok(row
+        .with_median("loss", ours.iter().map(|run| run.loss()))
+        .with_median("reference_loss", reference.iter().map(|run| run.loss()))
+        .with_median("packets_per_s", ours.iter().map(|run| run.datagrams as f64 / run.seconds))
+        .with_median(
+            "reference_packets_per_s",
+            reference.iter().map(|run| run.datagrams as f64 / run.seconds),
+        )
+        .with_median("p99_ms", ours.iter().map(|run| run.p99_ms))
+        .with_median("reference_p99_ms", reference.iter().map(|run| run.p99_ms)))
 }

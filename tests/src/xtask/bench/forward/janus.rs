@@ -1,7 +1,8 @@
 //! The case `janus`: Debian's Janus and its `VideoRoom` against ours, in network namespaces with a pair of virtual interfaces.
 //!
-//! Out: processor seconds of the whole process for a million packets that arrived; the ratio is Janus's by ours. Each run has a fresh
-//! server, and they take turns. Limit: it needs root; the namespaces are gone afterwards.
+//! Out: processor seconds of the whole process for a million packets that arrived; the ratio is Janus's by ours. Both servers are there
+//! all the time, each with its own publisher and subscribers out of one generator, and have the same core in turns. Limit: it needs
+//! root; the namespaces are gone afterwards.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -9,12 +10,13 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::json;
 use tokio::process::{Child, Command};
 
 use super::built::Built;
-use super::pinned::{GENERATOR_CORE, SERVER_CORE, ask, plan};
+use super::pinned::{ENVIRONMENT, GENERATOR_CORE, SERVER_CORE, generate, pairs, turns};
 use super::row::Row;
-use crate::load::plan::{Crowd, Kind, Load, Server as Target, Window};
+use crate::load::plan::{Crowd, Kind, Load, Party, Server as Target, Window};
 use crate::load::report::{Measured, Report};
 use crate::server::Server;
 use crate::xtask::install;
@@ -31,83 +33,102 @@ const CROWD: Crowd = Crowd { publishers: 1, kbps: 1_500, slots: 0, subscribers: 
 /// How long Janus may take to listen.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
-/// How long a generator may take to have everybody joined.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Janus has more threads than fit into a short window, and what they do is uneven: windows are so many times as long.
+const LONGER: f64 = 4.0;
 
 /// Measures both.
 pub(super) async fn measure(built: &Built, runs: u32, seconds: f64) -> Result<Row> {
     install::janus()?;
     let program = built.server()?;
     let spaces = Spaces::new()?;
-    let mut row = Row::new("janus", "cpu_s/Mpacket");
-    row.inverse = true;
-    let (mut ours_all, mut janus_all) = (Vec::new(), Vec::new());
-    for run in 0..runs {
-        eprint!("\rjanus: run {} of {runs} ", run + 1);
-        let ours = run_ours(built, &program, seconds).await?;
-        let janus = run_janus(built, seconds).await?;
-        row.runs.push((cost(&ours), cost(&janus)));
-        ours_all.push(ours);
-        janus_all.push(janus);
-    }
-    drop(spaces);
-    Ok(row
-        .with_median("loss", ours_all.iter().map(Measured::loss))
-        .with_median("p99_ms", ours_all.iter().map(|run| run.p99_ms))
-        .with_median("janus_loss", janus_all.iter().map(Measured::loss))
-        .with_median("janus_p99_ms", janus_all.iter().map(|run| run.p99_ms))
-        .with_median("packets_per_s", ours_all.iter().map(|run| run.datagrams as f64 / run.seconds)))
+    let ours = start_ours(&program).await?;
+    let janus = Janus::start().await?;
+    let process = ours.process().context("the server has ended")?;
+    let at = |port| SocketAddr::from((SERVER, port)).to_string();
+    let metrics = Some(at(ours.metrics_address().port()));
+    let [ours_at, janus_at] = [
+        Target { kind: Kind::Lianmai, http: at(ours.http().port()), metrics, local: CLIENT, process },
+        Target {
+            kind: Kind::Janus,
+            http: at(JANUS_PORT),
+            metrics: None,
+            local: CLIENT,
+            process: janus.process,
+        },
+    ];
+    let parties = [ours_at, janus_at].map(|server| Party { server, room: "load".to_owned(), crowd: CROWD });
+    let windows = [0, 1].map(|party| Window { party, seconds: seconds * LONGER, load: Load::Server });
+    let mut generator = inside(CLIENT_SPACE, GENERATOR_CORE);
+    generator.arg(built.generator());
+    let report = generate(generator, parties.to_vec(), turns(runs, windows[0], windows[1])).await;
+    let report = report.with_context(|| format!("our server's log:\n{}", ours.log()))?;
+    drop((ours, janus, spaces));
+    row(&report)
 }
 
-/// Processor seconds for a million packets of pictures.
+fn row(report: &Report) -> Result<Row> {
+    let (ours, janus): (Vec<&Measured>, Vec<&Measured>) = pairs(&report.windows)?.into_iter().unzip();
+    let mut row = Row::new("janus", "cpu_s/Mpacket");
+    (row.inverse, row.goal) = (true, Some(7.0));
+    row.runs = ours.iter().zip(&janus).map(|(ours, janus)| (cost(ours), cost(janus))).collect();
+    let bytes = |run: &Measured| run.bytes as f64 / run.datagrams.max(1) as f64;
+    for (prefix, runs) in [("", &ours), ("janus_", &janus)] {
+        row = row
+            .with_median(&format!("{prefix}loss"), runs.iter().map(|run| run.loss()))
+            .with_median(&format!("{prefix}p50_ms"), runs.iter().map(|run| run.p50_ms))
+            .with_median(&format!("{prefix}p99_ms"), runs.iter().map(|run| run.p99_ms))
+            .with_median(
+                &format!("{prefix}packets_per_s"),
+                runs.iter().map(|run| run.counts.received as f64 / run.seconds),
+            )
+            .with_median(&format!("{prefix}datagram_bytes"), runs.iter().map(|run| bytes(run)))
+            .with_median(
+                &format!("{prefix}core"),
+                runs.iter().map(|run| run.usage.all_ns as f64 / 1e9 / run.seconds),
+            );
+    }
+    Ok(row.with("profiles", json!(report.profiles)))
+}
+
+/// Processor seconds of all threads, in the kernel too, for a million packets of pictures that came.
 fn cost(measured: &Measured) -> f64 {
     measured.usage.all_ns as f64 / 1e3 / measured.counts.received.max(1) as f64
 }
 
-async fn run_ours(built: &Built, program: &Path, seconds: f64) -> Result<Measured> {
+/// Our server in its namespace, with its settings for all cases but addresses.
+async fn start_ours(program: &Path) -> Result<Server> {
     let mut command = inside(SERVER_SPACE, SERVER_CORE);
     command.arg(program);
     let address = SERVER.to_string();
-    let environment = [
+    let here = [
         ("LIANMAI_RTC__NODE_IP", address.as_str()),
         ("LIANMAI_RTC__USE_LOOPBACK", "false"),
-        ("LIANMAI_DOWNLINK__START_KBPS", "25000"),
         ("LIANMAI_METRICS__BIND", "0.0.0.0"),
-        ("LIANMAI_LOG__LEVEL", "warn"),
     ];
-    let server = Server::launch(command, &environment).await?;
-    let http = SocketAddr::from((SERVER, server.http().port())).to_string();
-    let process = server.process().context("the server has ended")?;
-    let metrics = Some(SocketAddr::from((SERVER, server.metrics_address().port())).to_string());
-    let target = Target { kind: Kind::Lianmai, http, metrics, local: CLIENT, process };
-    generate(built, target, seconds).await.with_context(|| format!("the server's log:\n{}", server.log()))
+    Server::launch(command, &[&ENVIRONMENT[..], &here].concat()).await
 }
 
-async fn run_janus(built: &Built, seconds: f64) -> Result<Measured> {
-    let configuration = configuration()?;
-    let mut command = inside(SERVER_SPACE, SERVER_CORE);
-    command.arg("janus").arg(format!("--configs-folder={}", configuration.path().display()));
-    command.args(["--interface", &SERVER.to_string(), "--debug-level=2"]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-    let mut janus = command.spawn().context("starting janus")?;
-    // `ip netns exec` and `taskset` become what they start: the process is Janus itself.
-    let process = janus.id().context("janus has ended")?;
-    wait_for(&mut janus).await?;
-    let http = SocketAddr::from((SERVER, JANUS_PORT)).to_string();
-    let target = Target { kind: Kind::Janus, http, metrics: None, local: CLIENT, process };
-    let measured = generate(built, target, seconds).await;
-    janus.kill().await?;
-    measured
+/// Janus in the same namespace and on the same core; it ends when this is dropped.
+struct Janus {
+    process: u32,
+    _child: Child,
+    _configuration: tempfile::TempDir,
 }
 
-async fn generate(built: &Built, target: Target, seconds: f64) -> Result<Measured> {
-    let window = Window { seconds, load: Load::Server };
-    let mut plan = plan(target, CROWD, vec![window]);
-    plan.settle_s = 3.0;
-    let mut command = inside(CLIENT_SPACE, GENERATOR_CORE);
-    command.arg(built.generator());
-    let report: Report = ask(command, "plan", &plan, Duration::from_secs_f64(seconds) + PATIENCE).await?;
-    report.windows.into_iter().next().context("nothing was measured")
+impl Janus {
+    /// Starts it and waits until it listens.
+    async fn start() -> Result<Self> {
+        let configuration = configuration()?;
+        let mut command = inside(SERVER_SPACE, SERVER_CORE);
+        command.arg("janus").arg(format!("--configs-folder={}", configuration.path().display()));
+        command.args(["--interface", &SERVER.to_string(), "--debug-level=2"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        let mut child = command.spawn().context("starting janus")?;
+        // `ip netns exec` and `taskset` become what they start: the process is Janus itself.
+        let process = child.id().context("janus has ended")?;
+        wait_for(&mut child).await?;
+        Ok(Self { process, _child: child, _configuration: configuration })
+    }
 }
 
 /// A command in a namespace, on a core.

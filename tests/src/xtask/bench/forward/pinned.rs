@@ -14,8 +14,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use super::built::Built;
-use crate::load::plan::{Crowd, Kind, Load, Plan, Server as Target, Window};
-use crate::load::report::Report;
+use crate::load::plan::{Crowd, Kind, Party, Plan, Server as Target, Window};
+use crate::load::report::{Measured, Report};
 use crate::server::Server;
 
 /// The server's core.
@@ -26,7 +26,7 @@ pub(super) const GENERATOR_CORE: usize = 1;
 
 /// What the server runs with: one pinned worker; room for all; estimates that begin high, so that what is measured is forwarding and
 /// not the search for a rate.
-const ENVIRONMENT: [(&str, &str); 5] = [
+pub(super) const ENVIRONMENT: [(&str, &str); 5] = [
     ("LIANMAI_RTC__PIN_WORKERS", "true"),
     ("LIANMAI_ROOM__MAX_PARTICIPANTS", "2000"),
     ("LIANMAI_DOWNLINK__START_KBPS", "25000"),
@@ -34,8 +34,14 @@ const ENVIRONMENT: [(&str, &str); 5] = [
     ("LIANMAI_LOG__LEVEL", "warn"),
 ];
 
-/// How long a generator may take beyond what its plan says.
+/// How long a generator may take beyond what its plan says, and for each party.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// What it takes beyond a window's time.
+const AROUND_WINDOW: f64 = 1.0;
+
+/// How long a party is left alone once it has joined, in seconds.
+const SETTLE: f64 = 3.0;
 
 /// Starts a server on its core.
 pub(super) async fn serve(program: &Path) -> Result<Server> {
@@ -44,34 +50,42 @@ pub(super) async fn serve(program: &Path) -> Result<Server> {
     Server::launch(command, &ENVIRONMENT).await
 }
 
-/// How a generator finds a server of ours.
-pub(super) fn target(server: &Server) -> Result<Target> {
+/// Those in a room of a server of ours.
+pub(super) fn party(server: &Server, room: &str, crowd: Crowd) -> Result<Party> {
     let process = server.process().context("the server has ended")?;
     let metrics = Some(server.metrics_address().to_string());
     let (http, local) = (server.http().to_string(), Ipv4Addr::LOCALHOST);
-    Ok(Target { kind: Kind::Lianmai, http, metrics, local, process })
+    let server = Target { kind: Kind::Lianmai, http, metrics, local, process };
+    Ok(Party { server, room: room.to_owned(), crowd })
 }
 
-/// A plan for a server.
-pub(super) fn plan(server: Target, crowd: Crowd, windows: Vec<Window>) -> Plan {
-    Plan { server, crowd, settle_s: 2.0, windows, core: Some(GENERATOR_CORE) }
+/// Windows of two parties, or of one and what it is compared with: whoever is second in a turn is first in the next, so that
+/// what the machine does beside, and what it did before, falls on both alike.
+pub(super) fn turns(runs: u32, ours: Window, reference: Window) -> Vec<Window> {
+    let turn = |run: u32| if run.is_multiple_of(2) { [ours, reference] } else { [reference, ours] };
+    (0..runs).flat_map(turn).collect()
 }
 
-/// As many turns of the server and then the bare loop.
-pub(super) fn turns(runs: u32, seconds: f64, destinations: usize, run: usize) -> Vec<Window> {
-    let bare = Load::Bare { destinations, run, core: SERVER_CORE };
-    let turn = [Load::Server, bare].map(|load| Window { seconds, load });
-    std::iter::repeat_n(turn, runs as usize).flatten().collect()
+/// What was measured in such turns, ours and the reference. Turns in which one of both had no processor at all are left out, but
+/// not more than half of them.
+pub(super) fn pairs(windows: &[Measured]) -> Result<Vec<(&Measured, &Measured)>> {
+    let turns = windows.chunks_exact(2).enumerate();
+    let pairs =
+        turns.map(|(run, turn)| if run % 2 == 0 { (&turn[0], &turn[1]) } else { (&turn[1], &turn[0]) });
+    let whole: Vec<_> = pairs.filter(|(ours, other)| ours.datagrams > 0 && other.datagrams > 0).collect();
+    ensure!(whole.len() * 4 >= windows.len().max(1), "in most turns nothing was forwarded");
+    Ok(whole)
 }
 
-/// Lets a generator carry out a plan.
-pub(super) async fn generate(built: &Built, plan: &Plan) -> Result<Report> {
-    let seconds: f64 = plan.windows.iter().map(|window| window.seconds + 1.0).sum();
-    let command = Command::new(built.generator());
-    ask(command, "plan", plan, Duration::from_secs_f64(seconds + plan.settle_s) + PATIENCE).await
+/// Lets a generator carry out windows; `command` starts it.
+pub(super) async fn generate(command: Command, parties: Vec<Party>, windows: Vec<Window>) -> Result<Report> {
+    let time: f64 = windows.iter().map(|window| window.seconds + AROUND_WINDOW).sum();
+    let within = Duration::from_secs_f64(time) + PATIENCE * (parties.len() as u32 + 1);
+    let plan = Plan { parties, settle_s: SETTLE, windows, core: Some(GENERATOR_CORE) };
+    ask(command, "plan", &plan, within).await
 }
 
-/// Starts a fresh server and lets a generator carry out windows on it.
+/// Starts a fresh server and lets a generator carry out windows of one party on it.
 pub(super) async fn generate_on(
     built: &Built,
     program: &Path,
@@ -79,7 +93,8 @@ pub(super) async fn generate_on(
     windows: Vec<Window>,
 ) -> Result<Report> {
     let server = serve(program).await?;
-    let report = generate(built, &plan(target(&server)?, crowd, windows)).await;
+    let parties = vec![party(&server, "load", crowd)?];
+    let report = generate(Command::new(built.generator()), parties, windows).await;
     report.with_context(|| format!("the server's log:\n{}", server.log()))
 }
 
