@@ -44,6 +44,7 @@ use super::rtp_recv::Gop;
 use super::selector::{Admission, First, Selector};
 use super::stats::{LegCounts, Pace};
 use super::strategy::Strategy;
+use crate::fetch;
 use carried::Carried;
 use headers::Headers;
 use pending::{PayloadMapping, What};
@@ -139,6 +140,14 @@ impl RtpSendPipeline {
             repair.set_strategy(&strategy);
         }
         self.repeat_sound();
+    }
+
+    /// Asks for what the next packet needs beyond the slot itself.
+    pub fn fetch_within(&self) {
+        fetch::ahead(&*self.carried, size_of::<Carried>());
+        if let Some(repair) = &self.repair {
+            fetch::ahead(&**repair, 256);
+        }
     }
 
     /// How it is carried.

@@ -36,14 +36,17 @@ impl Worker {
         }
     }
 
-    /// Asks for what the next turns need: first for a client, and when that is here for what it points at.
+    /// Asks for what the next turns need: first for a client, when that is here for what it points at, and so on.
     fn fetch_ahead(&self) {
         let client = |(key, slot): (ClientKey, Option<usize>)| Some((self.clients.get(key.0)?, slot));
-        if let Some((next, slot)) = self.batch.due_after(0).and_then(client) {
-            next.connection.fetch_behind();
-            next.pipeline.fetch_behind(slot);
+        if let Some((next, Some(slot))) = self.batch.due_after(0).and_then(client) {
+            next.pipeline.fetch_within(slot);
         }
-        if let Some((later, _)) = self.batch.due_after(1).and_then(client) {
+        if let Some((later, slot)) = self.batch.due_after(1).and_then(client) {
+            later.connection.fetch_behind();
+            later.pipeline.fetch_behind(slot);
+        }
+        if let Some((later, _)) = self.batch.due_after(2).and_then(client) {
             later.connection.fetch_ahead();
             later.pipeline.fetch_ahead();
         }

@@ -258,13 +258,20 @@ impl ConnectionPipeline {
     /// Asks for what it needs beyond, if it is for this slot.
     pub fn fetch_behind(&self, slot: Option<usize>) {
         if let Some(send) = slot.and_then(|slot| self.slots.get(slot)) {
-            fetch::ahead(send, 832);
+            fetch::ahead(send, 512);
         }
         if let Some(recent) = self.outgoing.recent.front() {
             fetch::ahead(recent, size_of::<Recent>());
         }
         if let Some(downlink) = &self.downlink {
             downlink.fetch_behind();
+        }
+    }
+
+    /// Asks for what its slot needs beyond.
+    pub fn fetch_within(&self, slot: usize) {
+        if let Some(send) = self.slots.get(slot) {
+            send.fetch_within();
         }
     }
 
