@@ -17,6 +17,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::clock::{Clock, thread_time};
 use super::meter;
+use super::plan::Leaves;
 
 /// An RTP header with the extensions that we send, in bytes: authenticated, not encrypted.
 pub const HEADER: usize = 12 + 4 + 8;
@@ -80,6 +81,8 @@ pub(super) struct Orders {
     pub(super) destinations: Vec<SocketAddr>,
     /// Datagrams in a row to each of them.
     pub(super) run: usize,
+    /// How these leave.
+    pub(super) leaves: Leaves,
     /// Bytes of a datagram.
     pub(super) size: usize,
     /// Datagrams a second, to all together.
@@ -129,10 +132,12 @@ pub(super) fn run(clock: Clock, orders: &Orders) -> io::Result<Done> {
         for (place, datagram) in slab.chunks_exact_mut(size).enumerate() {
             sealer.seal(place / orders.run, datagram);
         }
-        sent += if orders.run == 1 {
-            send_singly(&socket, &names, &slab, size)
-        } else {
-            send_runs(&socket, &state, &addresses, &slab, size)
+        let rounds = slab.chunks_exact(size);
+        sent += match orders.leaves {
+            Leaves::InRuns if orders.run > 1 => send_runs(&socket, &state, &addresses, &slab, size),
+            Leaves::InRuns | Leaves::Singly => (0..orders.run)
+                .map(|round| send_singly(&socket, &names, rounds.clone().skip(round).step_by(orders.run)))
+                .sum(),
         };
     }
     let took = thread_time().saturating_sub(before);
@@ -140,8 +145,12 @@ pub(super) fn run(clock: Clock, orders: &Orders) -> io::Result<Done> {
 }
 
 /// One datagram to each, in one call.
-fn send_singly(socket: &UdpSocket, addresses: &[SocketAddrAny], slab: &[u8], size: usize) -> u64 {
-    let slices: Vec<[IoSlice<'_>; 1]> = slab.chunks_exact(size).map(|one| [IoSlice::new(one)]).collect();
+fn send_singly<'a>(
+    socket: &UdpSocket,
+    addresses: &[SocketAddrAny],
+    datagrams: impl Iterator<Item = &'a [u8]>,
+) -> u64 {
+    let slices: Vec<[IoSlice<'_>; 1]> = datagrams.map(|one| [IoSlice::new(one)]).collect();
     let mut controls: Vec<SendAncillaryBuffer<'_, '_, '_>> =
         addresses.iter().map(|_| SendAncillaryBuffer::default()).collect();
     let headers = addresses.iter().zip(&slices).zip(&mut controls);
@@ -198,14 +207,17 @@ mod tests {
 
     #[test]
     fn as_much_is_sent_as_was_ordered_and_it_arrives() {
-        for (run_length, destinations) in [(1, 3), (4, 2)] {
+        for (run_length, destinations, leaves) in
+            [(1, 3, Leaves::InRuns), (4, 2, Leaves::InRuns), (4, 2, Leaves::Singly)]
+        {
             let peers: Vec<UdpSocket> =
                 (0..destinations).map(|_| UdpSocket::bind("127.0.0.1:0").expect("a free port")).collect();
             let addresses = peers.iter().map(|peer| peer.local_addr().expect("bound")).collect();
             let clock = Clock::start();
             let until = clock.now() + Duration::from_millis(200);
             let (size, rate) = (700, 600.0);
-            let orders = Orders { destinations: addresses, run: run_length, size, rate, until, core: 0 };
+            let orders =
+                Orders { destinations: addresses, run: run_length, leaves, size, rate, until, core: 0 };
             let done = run(clock, &orders).expect("loopback takes it");
             assert!((90..=140).contains(&done.sent), "{} datagrams, not 120", done.sent);
             assert!(done.took > Duration::ZERO && done.took < Duration::from_millis(100), "{:?}", done.took);
@@ -215,7 +227,7 @@ mod tests {
                 let lengths = std::iter::from_fn(|| peer.recv(&mut buffer).ok());
                 lengths.inspect(|length| assert_eq!(*length, size)).count() as u64
             });
-            assert_eq!(received.sum::<u64>(), done.sent, "runs of {run_length}");
+            assert_eq!(received.sum::<u64>(), done.sent, "runs of {run_length}, {leaves:?}");
         }
     }
 }

@@ -83,17 +83,29 @@ pub struct Window {
 pub enum Load {
     /// The publishers, through the server.
     Server,
-    /// The bare loop, as much as the party's last window brought from the server, in runs as long.
+    /// The bare loop, as much as the party's last window brought from the server, as many to each destination in a row.
     Bare {
         /// Destinations.
         destinations: usize,
         /// The core of its thread.
         core: usize,
+        /// How those in a row leave.
+        leaves: Leaves,
     },
     /// Nobody.
     Nobody,
     /// The publishers, while some of the subscribers are bad.
     Misbehaving(Mischief),
+}
+
+/// How the bare loop's datagrams to one destination leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leaves {
+    /// Each by itself, one to every destination in a call (`sendmmsg`).
+    Singly,
+    /// Together (GSO).
+    InRuns,
 }
 
 /// What the last client does to the others.

@@ -1,4 +1,5 @@
-//! What a client publishes: pictures shaped like VP8's, 30 a second, their packets spread over two thirds of the interval.
+//! What a client publishes: pictures shaped like VP8's, 30 a second, the packets of each at once. So they come from libwebrtc,
+//! whose pacer lets go at once what its rate carries in 40 ms, which is more than a picture. Publishers begin at different times.
 //!
 //! In: `now`, RTCP about the stream. Out: RTP, RTCP. Time: `poll_timeout`. Packets are the simulator's
 //! ([`SendStream`]), each with its number, and of the largest payload; when each left is kept for `SENT` packets, so that whoever
@@ -15,9 +16,6 @@ use simulator::node::client::stream::{Encoded, Origin, PAYLOAD_MAX, SendStream};
 
 /// Between pictures.
 const INTERVAL: Duration = Duration::from_nanos(33_333_333);
-
-/// In which the packets of one leave, as a pacer spreads them.
-const SPREAD: Duration = Duration::from_millis(20);
 
 /// Between sender reports.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -36,10 +34,10 @@ pub(super) struct Publisher {
     /// Bytes that the pictures so far were too small by.
     credit: u64,
     next_picture: Option<Instant>,
-    /// The numbers of the picture's packets that have not left, how far apart they leave, and when the next one does.
+    /// How long after it is told to it begins.
+    phase: Duration,
+    /// The numbers of the picture's packets that have not left.
     waiting: core::ops::Range<u64>,
-    step: Duration,
-    next_packet: Instant,
     key_wanted: bool,
     transport: u16,
     first: Option<u64>,
@@ -53,6 +51,8 @@ pub(super) struct Publisher {
 impl Publisher {
     /// A publisher in the section `section` of its offer, which is silent until [`Publisher::start`].
     pub(super) fn new((number, section): (u16, u8), dialect: Dialect, rate: Bitrate, seed: &Seed) -> Self {
+        let phase =
+            INTERVAL.mul_f64(f64::from(seed.fork("phase").generator().number()) / f64::from(u32::MAX));
         let origin = Origin { publisher: number, section, layer: 0, rid: None, is_video: true };
         Self {
             stream: SendStream::new(origin, &mut seed.fork("stream").generator()),
@@ -60,9 +60,8 @@ impl Publisher {
             rate,
             credit: 0,
             next_picture: None,
+            phase,
             waiting: 0..0,
-            step: Duration::ZERO,
-            next_packet: Instant::ZERO,
             key_wanted: true,
             transport: 0,
             first: None,
@@ -74,9 +73,9 @@ impl Publisher {
         }
     }
 
-    /// Pictures from now on.
+    /// Pictures from now on, the first of them in between: cameras do not know of each other.
     pub(super) fn start(&mut self, now: Instant) {
-        self.next_picture.get_or_insert(now);
+        self.next_picture.get_or_insert(now + self.phase);
     }
 
     /// No more pictures; the one that is leaving is finished.
@@ -89,11 +88,7 @@ impl Publisher {
         if self.waiting.is_empty() {
             self.encode(now);
         }
-        if self.waiting.is_empty() || self.next_packet > now {
-            return None;
-        }
         let number = self.waiting.next()?;
-        self.next_packet += self.step;
         self.scratch.clear();
         self.stream.write(now, (number, self.transport), &self.dialect, &mut self.scratch);
         self.transport = self.transport.wrapping_add(1);
@@ -158,8 +153,7 @@ impl Publisher {
 
     /// When there is something to do.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let media = if self.waiting.is_empty() { self.next_picture } else { Some(self.next_packet) };
-        earliest(media, self.report_at)
+        earliest(self.next_picture, self.report_at)
     }
 
     fn encode(&mut self, now: Instant) {
@@ -173,7 +167,5 @@ impl Publisher {
         let key = std::mem::take(&mut self.key_wanted);
         let size = DataSize::bytes(parts * PAYLOAD_MAX);
         self.waiting = self.stream.packetize(&Encoded { captured: at, size, key, pixels: (1_280, 720) });
-        self.step = SPREAD / parts as u32;
-        self.next_packet = now;
     }
 }

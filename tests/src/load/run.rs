@@ -109,13 +109,13 @@ impl Run<'_> {
             self.generator.misbehave(self.clock.now(), mischief)?;
         }
         self.generator.run_until(self.clock.now() + BETWEEN)?;
-        if let Load::Bare { destinations, core } = window.load {
+        if let Load::Bare { destinations, core, leaves } = window.load {
             let destinations = self.generator.sinks(destinations)?;
             let run = last.run.round().max(1.0) as usize;
             let until = self.clock.now() + Duration::from_secs_f64(window.seconds);
             let rate = if last.seconds > 0.0 { last.datagrams as f64 / last.seconds } else { RATE };
             let size = last.bytes.checked_div(last.datagrams).unwrap_or(SIZE) as usize;
-            return self.measure_bare(Orders { destinations, run, size, rate, until, core });
+            return self.measure_bare(Orders { destinations, run, leaves, size, rate, until, core });
         }
         let generator = &mut self.generator;
         generator.take();

@@ -52,7 +52,7 @@ pub(in crate::xtask) struct Options {
 enum Case {
     /// Without sockets: against sealing each packet.
     Core,
-    /// One publisher, 64 subscribers: against sealing and sending runs as long as ours.
+    /// One publisher, 64 subscribers: against sealing and sending each packet.
     #[value(name = "fanout-64")]
     Fanout64,
     /// Nine who all see each other: against sealing and sending runs as long as ours.

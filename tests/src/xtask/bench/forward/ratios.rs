@@ -10,7 +10,7 @@ use super::pinned::{GENERATOR_CORE, SERVER_CORE, ask, generate_on, pairs, turns}
 use super::row::Row;
 use crate::load::bare::PROFILE;
 use crate::load::core::{Measured as Core, Order};
-use crate::load::plan::{Crowd, Load, Window};
+use crate::load::plan::{Crowd, Leaves, Load, Window};
 use crate::load::report::{Measured, Report};
 
 /// Subscribers of one publisher.
@@ -56,21 +56,27 @@ pub(super) async fn core(built: &Built) -> Result<Vec<Row>> {
 /// One publisher, 64 subscribers.
 pub(super) async fn fanout(built: &Built, runs: u32, seconds: f64) -> Result<Row> {
     let crowd = Crowd { publishers: 1, kbps: 1_500, slots: 0, subscribers: SUBSCRIBERS, feedback: true };
-    let windows = with_bare(runs, seconds, SUBSCRIBERS.into());
-    let report = generate_on(built, &built.server()?, crowd, windows).await?;
-    compared("fanout-64", 1.15, &report)
+    let server = built.server()?;
+    let windows = |leaves| with_bare(runs, seconds, SUBSCRIBERS.into(), leaves);
+    let report = generate_on(built, &server, crowd, windows(Leaves::Singly)).await?;
+    let row = compared("fanout-64", 1.15, &report)?;
+    // What is left beside the calls that runs save.
+    let report = generate_on(built, &server, crowd, windows(Leaves::InRuns)).await?;
+    let in_runs = compared("fanout-64", 1.15, &report)?;
+    Ok(row.with("reference_in_runs", in_runs.reference()).with("ratio_in_runs", in_runs.ratio()))
 }
 
 /// Nine who publish, and each sees the eight others.
 pub(super) async fn nine_grid(built: &Built, runs: u32, seconds: f64) -> Result<Row> {
     let crowd = Crowd { publishers: 9, kbps: 2_500, slots: 8, subscribers: 0, feedback: true };
-    let report = generate_on(built, &built.server()?, crowd, with_bare(runs, seconds, 9)).await?;
+    let report =
+        generate_on(built, &built.server()?, crowd, with_bare(runs, seconds, 9, Leaves::InRuns)).await?;
     compared("nine-grid", 1.25, &report)
 }
 
-/// Turns of the server and of the bare loop, whose runs are as long as the server's: what is late goes out together, which is cheaper.
-fn with_bare(runs: u32, seconds: f64, destinations: usize) -> Vec<Window> {
-    let bare = Load::Bare { destinations, core: SERVER_CORE };
+/// Turns of the server and of the bare loop, which sends as many in a row: what is late goes out together, which is cheaper.
+fn with_bare(runs: u32, seconds: f64, destinations: usize, leaves: Leaves) -> Vec<Window> {
+    let bare = Load::Bare { destinations, core: SERVER_CORE, leaves };
     let [ours, bare] = [Load::Server, bare].map(|load| Window { party: 0, seconds, load });
     turns(runs, ours, bare)
 }
