@@ -20,13 +20,13 @@ use tokio::time::timeout;
 
 use crate::banner::Started;
 use crate::clock::Clock;
-use crate::config::{Config, Downlink, Secret};
+use crate::config::{Config, Downlink, Rtc, Secret};
 use crate::http::room_stats::Asking;
 use crate::http::{self, App};
 use crate::media::tcp::{Door, Places};
 use crate::media::{self, Command, Pin, Published};
 use crate::ports::{PortError, Ports};
-use crate::rooms::Rooms;
+use crate::rooms::{Rooms, Spans};
 use crate::token::Keys;
 use crate::{addresses, shutdown};
 
@@ -169,12 +169,14 @@ impl Workers {
     ) -> Result<Self, ServeError> {
         let Listening { sockets, udp, tcp, announced } = listening;
         let at = |port: u16| announced.iter().map(move |&ip| SocketAddr::new(ip, port));
-        let rooms = Rooms::new(sockets.len());
+        let Rtc { span_above_load: above_load, span_participants: participants, .. } = config.rtc;
+        let rooms = Rooms::new(sockets.len(), Spans { above_load, participants });
+        let links = media::relay::links(sockets.len());
         let (tell, ended) = mpsc::channel(sockets.len().max(1));
         let certificate = Certificate::generate();
         let residence: Vec<Arc<Published>> = (0..sockets.len()).map(|_| Arc::default()).collect();
         let mut inboxes = Vec::with_capacity(sockets.len());
-        for (index, (socket, port)) in sockets.into_iter().zip(udp).enumerate() {
+        for (index, ((socket, port), links)) in sockets.into_iter().zip(udp).zip(links).enumerate() {
             let core = worker::Config {
                 candidates: at(*port).collect(),
                 tcp_candidates: tcp.into_iter().flat_map(at).collect(),
@@ -190,7 +192,7 @@ impl Workers {
             };
             let pin = if config.rtc.pin_workers { Pin::ToCore } else { Pin::Nowhere };
             let (rooms, residence) = (Arc::clone(&rooms), Arc::clone(&residence[index]));
-            let start = media::Start { index, socket, config: core, rooms, clock, pin, residence };
+            let start = media::Start { index, socket, config: core, rooms, clock, pin, residence, links };
             inboxes.push(media::spawn(start, tell.clone()).map_err(system("cannot start a thread"))?);
         }
         Ok(Self { inboxes, rooms, residence, ended })

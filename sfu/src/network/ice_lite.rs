@@ -68,7 +68,7 @@ impl WorkerMark {
         (worker < Self::WORKERS_MAX).then_some(Self(worker as u8))
     }
 
-    /// The mark in a user name fragment of ours; `None` if no worker made it.
+    /// The mark in a user name fragment of ours, or in another name that begins with [`Self::letter`]; `None` if no worker made it.
     pub fn of(ufrag: &str) -> Option<Self> {
         let letter = ufrag.bytes().next()?;
         Self::new(Self::LETTERS.iter().position(|known| *known == letter)?)
@@ -79,7 +79,8 @@ impl WorkerMark {
         usize::from(self.0)
     }
 
-    fn letter(self) -> char {
+    /// The letter that names made by this worker begin with.
+    pub fn letter(self) -> char {
         char::from(Self::LETTERS[self.worker()])
     }
 }

@@ -9,6 +9,7 @@ mod instant;
 pub mod outgoing;
 pub mod queue;
 mod recovery;
+pub mod relayed;
 mod reports;
 mod stats;
 

@@ -8,6 +8,7 @@ mod dependencies;
 mod forward_repair;
 mod gop;
 mod redundant_audio;
+mod relayed;
 mod stats;
 
 use core::time::Duration;
@@ -38,6 +39,7 @@ use forward_repair::RepairReceiver;
 use gop::NewestKeyFrame;
 pub use gop::{Gop, NoGop};
 use redundant_audio::RedundantAudio;
+use relayed::Relayed;
 
 /// A stream without a picture for four times its usual interval is not being sent: its publisher's bandwidth or a mute
 /// stopped it. At least `IDLE_MIN`, which an encoder that hesitates may take, at most `IDLE_MAX`.
@@ -58,7 +60,7 @@ const ECHOES_MAX: usize = 16;
 const UNNOTICED_MAX: Duration = Duration::from_millis(50);
 
 /// What a stream is, before its first packet.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamOrigin {
     /// The media section it came in, by its place in the offer.
     pub section: usize,
@@ -156,6 +158,8 @@ pub struct RtpRecvPipeline {
     meter: RateMeter,
     counts: StreamCounts,
     codec: Option<Codec>,
+    /// What is told of it, if its packets come from another worker.
+    relayed: Option<Box<Relayed>>,
 }
 
 impl RtpRecvPipeline {
@@ -197,6 +201,7 @@ impl RtpRecvPipeline {
             meter: RateMeter::default(),
             counts: StreamCounts::default(),
             codec: codec.codec,
+            relayed: None,
         }
     }
 
@@ -399,6 +404,9 @@ impl RtpRecvPipeline {
 
     /// Whether packets have come of late.
     pub fn is_alive(&self, now: Instant) -> bool {
+        if let Some(relayed) = &self.relayed {
+            return relayed.is_alive;
+        }
         let patience = (self.picture_interval * IDLE_INTERVALS).clamp(IDLE_MIN, IDLE_MAX);
         now.since(self.last_arrival) < patience
     }

@@ -9,6 +9,7 @@ use proto::signal::{Demand, LeaveReason, Source};
 use proto::time::NtpTime;
 use proto::units::Bitrate;
 
+use super::relay::{Batch, PeerId};
 use crate::network::dtls::Certificate;
 pub use crate::network::ice_lite::WorkerMark;
 pub use crate::network::path::{Path, Protocol};
@@ -91,6 +92,8 @@ pub enum Input<'a> {
         grant: Grant,
         /// The session to take up again.
         session: Option<SessionId>,
+        /// The other workers that have a shard of its room, or may soon have one; empty if the room lives here alone.
+        others: Vec<PeerId>,
     },
     /// A text message arrived on a WebSocket.
     SocketMessage {
@@ -103,6 +106,13 @@ pub enum Input<'a> {
     SocketClosed {
         /// Which.
         socket: SocketId,
+    },
+    /// Another worker hands over what it has for this one; see [`Worker::take_relay`](super::Worker::take_relay).
+    Relayed {
+        /// Which.
+        from: PeerId,
+        /// What.
+        batch: Batch,
     },
     /// The server is shutting down: everyone is told and let go.
     Drain,

@@ -9,10 +9,12 @@ use proto::time::{Instant, earliest};
 use proto::units::{Bitrate, DataSize};
 
 use super::api::{Grant, SocketId};
-use super::connection::Connection;
+use super::connection::{Connection, IcePair};
 use super::demands::{Demanded, Wish};
+use super::relay::{Guest, PeerId, Spanned};
 use crate::control::allocation::Allocator;
 use crate::control::room::MemberKey;
+use crate::network::ice_lite::Credentials;
 use crate::network::path::Protocol;
 use crate::transport::connection::ConnectionPipeline;
 use crate::transport::packet::StreamId;
@@ -94,6 +96,10 @@ pub(super) struct Client {
     pub(super) demanded: BTreeMap<usize, Demanded>,
     /// When that was thought about last.
     pub(super) demands_at: Option<Instant>,
+    /// What it is besides, if it is at home on another worker.
+    pub(super) guest: Option<Box<Guest>>,
+    /// What other workers have of it, if they have anything.
+    pub(super) spanned: Option<Box<Spanned>>,
     layers_at: Option<Instant>,
     pub(super) identity: Identity,
     pub(super) sdp_version: u64,
@@ -117,6 +123,8 @@ pub(super) struct Identity {
     pub(super) grant: Grant,
     /// The number of its session descriptions' session.
     pub(super) sdp_session: u64,
+    /// When it joined.
+    pub(super) joined: Instant,
 }
 
 impl Client {
@@ -146,12 +154,32 @@ impl Client {
             wishes: Vec::new(),
             demanded: BTreeMap::new(),
             demands_at: None,
+            guest: None,
+            spanned: None,
             layers_at: None,
             detached_at: None,
             heard_at: now,
             media_lost_at: Some(now),
             goodbye_at: None,
         }
+    }
+
+    /// Somebody who is at home on another worker: without WebSocket and connection.
+    pub(super) fn guest(
+        now: Instant,
+        identity: Identity,
+        guest: Guest,
+        pipeline: ConnectionPipeline,
+    ) -> Self {
+        let nobody = || Credentials { ufrag: String::new(), pwd: String::new() };
+        let connection = Connection::new(now, IcePair { ours: nobody(), theirs: nobody() }, None);
+        let client = Self::new(now, identity, SocketId(0), connection, pipeline);
+        Self { socket: None, media_lost_at: None, guest: Some(Box::new(guest)), ..client }
+    }
+
+    /// Whether it is at home there.
+    pub(super) fn guest_of(&self, peer: PeerId) -> bool {
+        self.guest.as_ref().is_some_and(|guest| guest.home == peer)
     }
 
     /// Its WebSocket said something.
@@ -229,6 +257,9 @@ impl Client {
 
     /// When to wake; `None` if there is nothing to do.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        if self.guest.is_some() {
+            return earliest(self.layers_at, self.pipeline.poll_timeout());
+        }
         let silent = self.socket.map(|_| self.heard_at + PING_INTERVAL * 4);
         [
             self.detached_at.map(|at| at + RESUME_WITHIN),

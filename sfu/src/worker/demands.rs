@@ -13,6 +13,7 @@ use proto::units::Bitrate;
 use super::client::{Binding, Client, ClientKey, Route};
 use super::downlinks::Shown;
 use super::media::Choice;
+use super::relay::RelayedViewer;
 use super::{Event, Worker};
 use crate::control::allocation::{Decision, Situation, typical};
 use crate::control::demand::{Demands, Layer, Range, Stretch, Viewer, floor, next_step};
@@ -114,14 +115,18 @@ impl Worker {
     /// Between which rates a picture's publisher would make its layers.
     pub(super) fn ranges(&self, now: Instant, binding: &Binding, choice: &Choice) -> Vec<Range> {
         let demanded = self.demanded(binding).filter(|demanded| !demanded.is_unheeded(now));
-        let pipeline = &self.clients[binding.publisher.0].pipeline;
+        let publisher = &self.clients[binding.publisher.0];
         let areas: Vec<u64> = choice.layers.iter().map(|layer| area(layer.size)).collect();
         let least = areas.iter().min().copied().unwrap_or_default();
         let range = |at: usize| {
+            let stream = choice.streams[at];
+            if let Some(told) = publisher.guest.as_ref().and_then(|guest| guest.range(stream)) {
+                return told;
+            }
             let rate = choice.rates[at].filter(|rate| *rate > Bitrate::ZERO);
             let rate = rate.unwrap_or_else(|| typical(areas[at]));
             let Some(demanded) = demanded else { return Range { rate, floor: rate, full: rate } };
-            let rid = pipeline.stream(choice.streams[at]).and_then(|stream| stream.origin().rid.as_ref());
+            let rid = publisher.pipeline.stream(stream).and_then(|stream| stream.origin().rid.as_ref());
             let full = rate + demanded.demands.held_back(rid, rate);
             Range { rate, floor: floor(areas[at], areas[at] == least).min(rate), full }
         };
@@ -246,7 +251,18 @@ impl Worker {
     fn review_track(&mut self, now: Instant, publisher: ClientKey, section: usize, track: &RoomTrack) {
         let mut layers = self.layers(now, publisher, section, track);
         layers.sort_by_key(|(_, layer)| (layer.area, layer.rate));
-        let viewers = self.viewers(now, publisher, section, &layers);
+        let mut viewers = self.viewers(now, publisher, section, &layers);
+        if self.clients[publisher.0].guest.is_some() {
+            let id = |place: usize| layers[place].0;
+            let relayed = |Viewer { best, held, keep, more }: Viewer| RelayedViewer {
+                best: id(best),
+                held: held.map(id),
+                keep,
+                more,
+            };
+            return self.relay_viewers(publisher, section, viewers.into_iter().map(relayed).collect());
+        }
+        viewers.extend(self.viewers_elsewhere(publisher, section, &layers));
         let client = &mut self.clients[publisher.0];
         let demanded = client.demanded.entry(section).or_insert_with(|| Demanded::new(track.id.clone()));
         if demanded.track != track.id {
@@ -314,6 +330,22 @@ impl Worker {
         };
         let routes = self.clients[publisher.0].routes.get(section);
         routes.into_iter().flatten().filter_map(viewer).collect()
+    }
+
+    /// Those who watch a track on other workers.
+    fn viewers_elsewhere(
+        &self,
+        publisher: ClientKey,
+        section: usize,
+        layers: &[(StreamId, Layer)],
+    ) -> Vec<Viewer> {
+        let place = |stream: StreamId| layers.iter().position(|(own, _)| *own == stream);
+        let viewer = |RelayedViewer { best, held, keep, more }: &RelayedViewer| {
+            let (best, held) = (place(*best)?, held.and_then(place));
+            Some(Viewer { best, held, keep: *keep, more: *more })
+        };
+        let spanned = self.clients[publisher.0].spanned.iter();
+        spanned.flat_map(|spanned| spanned.viewers(section)).filter_map(viewer).collect()
     }
 
     /// Tells a publisher what is demanded of a track.

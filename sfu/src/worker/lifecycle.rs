@@ -33,6 +33,9 @@ impl Worker {
     }
 
     fn handle_client_timeout(&mut self, now: Instant, key: ClientKey) {
+        if self.clients[key.0].guest.is_some() {
+            return self.handle_guest_timeout(now, key);
+        }
         let wall = self.wall(now);
         let client = &mut self.clients[key.0];
         client.connection.handle_timeout(now);
@@ -46,6 +49,7 @@ impl Worker {
         if layers_due {
             self.check_layers(now, key);
             self.review_demands(now, key);
+            self.relay_streams(now, key);
         }
         self.settle_session(now, key);
     }
@@ -100,10 +104,12 @@ impl Worker {
         let room = self.clients[key.0].identity.room;
         self.rooms[room].leave(key, reason);
         self.settle_room(now, room);
+        self.relay_left(key, reason);
         let participant = self.forget(key);
         let name = self.rooms[room].name().clone();
         self.emit(Event::ParticipantLeft { room: name.clone(), participant, reason });
-        if self.rooms[room].member_count() == 0 {
+        if self.is_deserted(room) {
+            self.close_shard(room);
             self.rooms.remove(room);
             self.rooms_by_name.remove(&name);
             self.emit(Event::RoomClosed { room: name });
@@ -118,6 +124,10 @@ impl Worker {
         }
         let keys: Vec<ClientKey> = self.clients.iter().map(|(key, _)| MemberKey(key)).collect();
         for key in keys {
+            if self.clients[key.0].guest.is_some() {
+                self.forget(key);
+                continue;
+            }
             self.say_goodbye(key);
             let room = self.rooms[self.clients[key.0].identity.room].name().clone();
             let participant = self.forget(key);
@@ -138,7 +148,7 @@ impl Worker {
     }
 
     /// Removes a client from every table.
-    fn forget(&mut self, key: ClientKey) -> ParticipantId {
+    pub(super) fn forget(&mut self, key: ClientKey) -> ParticipantId {
         let client = self.clients.remove(key.0);
         self.batch.forget(key);
         for (_, binding) in &client.slots {

@@ -9,7 +9,7 @@ use proto::time::Instant;
 use proto::units::{Bitrate, DataSize};
 
 use super::batch::Incoming;
-use super::client::{ClientKey, Route};
+use super::client::{Binding, ClientKey, Route};
 use super::{DropReason, Worker};
 use crate::control::demand::Range;
 use crate::control::selection::{LayerState, View, choose_layer};
@@ -106,9 +106,13 @@ impl Worker {
         }
         if received.is_new_stream {
             self.clients[key.0].watch_layers(now);
+            self.relay_streams(now, key);
             self.each_route(key, received.section, |worker, route| worker.aim(now, route));
         }
         let Received { section, stream, is_new_stream, packet, .. } = received;
+        if self.clients[key.0].spanned.is_some() {
+            self.relay_packet(key, stream, &packet);
+        }
         if let Some(routes) = self.clients[key.0].routes.get(section) {
             self.batch.add(Incoming { stream, packet }, routes);
         }
@@ -169,6 +173,9 @@ impl Worker {
     /// A key frame of a stream is needed; many wishes become one request.
     pub(super) fn want_key_frame(&mut self, now: Instant, stream: StreamId) {
         let Some(&publisher) = self.by_number.get(&stream.connection) else { return };
+        if self.clients[publisher.0].guest.is_some() {
+            return self.want_relayed(now, publisher, stream);
+        }
         let pipeline = &mut self.clients[publisher.0].pipeline;
         let Some(receive) = pipeline.stream_mut(stream) else { return };
         receive.want_key_frame(now);
@@ -207,7 +214,12 @@ impl Worker {
         }
     }
 
-    fn each_route(&mut self, publisher: ClientKey, section: usize, mut visit: impl FnMut(&mut Self, Route)) {
+    pub(super) fn each_route(
+        &mut self,
+        publisher: ClientKey,
+        section: usize,
+        mut visit: impl FnMut(&mut Self, Route),
+    ) {
         let routes = self.clients[publisher.0].routes.get(section).cloned().unwrap_or_default();
         for route in routes {
             visit(self, route);
@@ -243,18 +255,34 @@ impl Worker {
     pub(super) fn choice(&self, now: Instant, Route { subscriber, slot }: Route) -> Option<Choice> {
         let client = &self.clients[subscriber.0];
         let binding = client.slots.get(slot)?.1.as_ref()?;
-        let room = &self.rooms[client.identity.room];
+        let view = self.rooms[client.identity.room].view(subscriber, slot);
+        let watched = client.pipeline.slots().get(slot).and_then(RtpSendPipeline::current);
+        self.choice_of(now, binding, view, watched)
+    }
+
+    /// What there is of a track, whoever may see it.
+    pub(super) fn all_of(&self, now: Instant, binding: &Binding) -> Option<Choice> {
+        self.choice_of(now, binding, View::Hidden, None)
+    }
+
+    fn choice_of(
+        &self,
+        now: Instant,
+        binding: &Binding,
+        view: View,
+        watched: Option<StreamId>,
+    ) -> Option<Choice> {
+        let room = &self.rooms[self.clients[binding.publisher.0].identity.room];
         let track = room.tracks(binding.publisher).iter().find(|track| track.id == binding.track)?;
         let stated = |rid: Option<&Rid>| {
             let layer = track.layers.iter().find(|layer| Some(&layer.rid) == rid)?;
             Some((layer.width, layer.height))
         };
         let publisher = &self.clients[binding.publisher.0].pipeline;
-        let watched = client.pipeline.slots().get(slot).and_then(RtpSendPipeline::current);
         let fit = publisher.fit_streams(now, binding.section, watched);
         let mut choice = Choice {
             kind: track.kind(),
-            view: room.view(subscriber, slot),
+            view,
             streams: Vec::new(),
             layers: Vec::new(),
             rates: Vec::new(),
@@ -300,17 +328,23 @@ impl Worker {
     /// Asks for key frames of a publisher's streams that lost packets for good, if anybody sees them.
     pub(super) fn fill_gaps(&mut self, now: Instant, publisher: ClientKey) {
         while let Some(stream) = self.clients[publisher.0].pipeline.poll_gap() {
-            let client = &self.clients[publisher.0];
-            let section = client.pipeline.stream(stream).map(|stream| stream.origin().section);
-            let routes = section.and_then(|section| client.routes.get(section));
-            let sees = |route: &Route| {
-                let slots = self.clients[route.subscriber.0].pipeline.slots();
-                slots.get(route.slot).is_some_and(|slot| slot.current() == Some(stream))
-            };
-            if routes.is_some_and(|routes| routes.iter().any(sees)) {
+            self.relay_gap(publisher, stream);
+            if self.is_seen(publisher, stream) {
                 self.want_key_frame(now, stream);
             }
         }
+    }
+
+    /// Whether anybody here sees a publisher's stream.
+    pub(super) fn is_seen(&self, publisher: ClientKey, stream: StreamId) -> bool {
+        let client = &self.clients[publisher.0];
+        let section = client.pipeline.stream(stream).map(|stream| stream.origin().section);
+        let routes = section.and_then(|section| client.routes.get(section));
+        let sees = |route: &Route| {
+            let slots = self.clients[route.subscriber.0].pipeline.slots();
+            slots.get(route.slot).is_some_and(|slot| slot.current() == Some(stream))
+        };
+        routes.is_some_and(|routes| routes.iter().any(sees))
     }
 
     /// Answers one lost packet (RFC 4585 §6.2.1) from the publisher's packets.

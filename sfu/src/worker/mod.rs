@@ -2,7 +2,8 @@
 //!
 //! In: [`Input`], as many as there are at a time. Out: then [`Worker::poll_transmits`] until `None`, then
 //! [`Worker::poll_output`] until `None`. Time: `now`, monotonic, with every input; `poll_timeout` names when to come back. A
-//! worker owns whole rooms: nothing is shared between workers, so there is nothing to lock.
+//! worker owns whole rooms, or a shard of one that spans workers and [`relay`]s to each other: nothing is shared but packets that
+//! nobody changes any more, so there is nothing to lock.
 //!
 //! A packet's way: [`network`](crate::network) tells what a datagram is and decrypts it, the publisher's
 //! [`ConnectionPipeline`](crate::transport::connection::ConnectionPipeline) makes it a source packet, the route table says
@@ -21,6 +22,7 @@ mod instant;
 mod lifecycle;
 mod media;
 mod negotiate;
+pub mod relay;
 pub mod report;
 mod signaling;
 mod stats;
@@ -48,13 +50,20 @@ pub use crate::network::transmits::{Run, Transmits};
 use crate::transport::rtp_send::{Plaintext, Tables};
 use batch::{Batch, Turn};
 use client::{Client, ClientKey};
+use relay::{PeerId, Relays};
 
 /// The least time to the next wake-up: timers are no finer than this, and a worker cannot spin.
 const TIMER_GRAIN: core::time::Duration = core::time::Duration::from_millis(1);
 
+/// Connections are numbered apart on each worker, for workers tell each other of them: by these bits and the worker's number
+/// above them.
+const NUMBER_BITS: u32 = 48;
+
 /// A WebSocket and what it may do.
 struct Socket {
     grant: Grant,
+    /// Who else may have a shard of its room.
+    others: Vec<PeerId>,
     client: Option<ClientKey>,
 }
 
@@ -80,6 +89,7 @@ pub struct Worker {
     transmits: Transmits,
     /// What came since the last turns, and whose turn it is.
     batch: Batch,
+    relays: Relays,
     /// The time of the last input.
     now: Instant,
     plaintext: Plaintext,
@@ -92,6 +102,7 @@ impl Worker {
     /// A worker without rooms.
     pub fn new(config: Config) -> Self {
         let chance = config.seed.fork("worker").generator();
+        let next_number = (config.mark.worker() as u64) << NUMBER_BITS;
         Self {
             config,
             chance,
@@ -103,13 +114,14 @@ impl Worker {
             by_ufrag: HashMap::new(),
             by_session: HashMap::new(),
             by_number: HashMap::new(),
-            next_number: 0,
+            next_number,
             timers: BTreeSet::new(),
             pacing: BTreeSet::new(),
             unjoined: VecDeque::new(),
             outputs: VecDeque::new(),
             transmits: Transmits::default(),
             batch: Batch::default(),
+            relays: Relays::default(),
             now: Instant::ZERO,
             plaintext: Plaintext::default(),
             plans: Tables::new(OfflineMasks),
@@ -123,11 +135,12 @@ impl Worker {
         self.now = now;
         match input {
             Input::Datagram { path, bytes } => self.handle_datagram(now, path, bytes),
-            Input::SocketOpened { socket, grant, session } => {
-                self.handle_socket_opened(now, socket, grant, session);
+            Input::SocketOpened { socket, grant, session, others } => {
+                self.handle_socket_opened(now, socket, (grant, others), session);
             }
             Input::SocketMessage { socket, text } => self.handle_socket_message(now, socket, text),
             Input::SocketClosed { socket } => self.handle_socket_closed(now, socket),
+            Input::Relayed { from, batch } => self.handle_relayed(now, from, batch),
             Input::Drain => self.drain(),
             Input::Timeout => self.handle_timeout(now),
         }
@@ -162,11 +175,13 @@ impl Worker {
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats.clone();
         stats.rooms = self.rooms.len() as u64;
-        stats.participants = self.clients.len() as u64;
+        stats.participants = self.at_home().count() as u64;
+        stats.rooms_spanning = self.rooms_spanning() as u64;
+        stats.relay.dropped = self.relay_dropped();
         let tracks = |(key, client): (usize, &Client)| {
             self.rooms.get(client.identity.room).map_or(0, |room| room.tracks(MemberKey(key)).len() as u64)
         };
-        stats.tracks = self.clients.iter().map(tracks).sum();
+        stats.tracks = self.at_home().map(tracks).sum();
         let downlinks = self.clients.iter().filter_map(|(_, client)| client.pipeline.downlink());
         downlinks.for_each(|downlink| {
             stats.downlinks.add(downlink.target().rate, downlink.queue_time(), downlink.path_class());
@@ -189,6 +204,11 @@ impl Worker {
     pub fn checked_at(&self, path: Path) -> Option<Instant> {
         let client = self.clients.get(self.by_path.get(&path)?.0)?;
         client.connection.ice.checked_at(path)
+    }
+
+    /// The clients that are connected to this worker.
+    fn at_home(&self) -> impl Iterator<Item = (usize, &Client)> {
+        self.clients.iter().filter(|(_, client)| client.guest.is_none())
     }
 
     fn wall(&self, now: Instant) -> NtpTime {

@@ -6,8 +6,7 @@ use proto::rtp::extension::{Extension, ExtensionMap};
 use proto::sdp::{self, Answer, AnswerSection, Section, SectionCodec};
 use proto::seed::Chance;
 use proto::signal::{
-    CloseCode, ErrorCode, Join, Joined, LeaveReason, MESSAGE_MAX, Notice, Offer, Publish, ServerMessage,
-    Track, VERSION,
+    ErrorCode, Join, Joined, MESSAGE_MAX, Notice, Offer, Publish, ServerMessage, Track, VERSION,
 };
 use proto::time::Instant;
 
@@ -82,15 +81,14 @@ impl Worker {
             let reason = format!("this server speaks protocol version {VERSION}, not {}", join.protocol);
             return Err(Refusal(ErrorCode::UnsupportedVersion, reason));
         }
-        let grant = self.sockets[&socket].grant.clone();
+        let (grant, others) = (self.sockets[&socket].grant.clone(), self.sockets[&socket].others.clone());
         let (offer, plan) = read_offer(&join.offer, &grant)?;
         if let Some(&room) = self.rooms_by_name.get(&grant.room)
             && let Some(old) = self.rooms[room].member_by_identity(&grant.identity)
         {
-            let reason = "the same identity joined from elsewhere";
-            self.end(now, old, LeaveReason::Replaced, CloseCode::Replaced, reason);
+            self.replace(now, old);
         }
-        let room = self.room_for(&grant);
+        let room = self.room_for(&grant, &others);
         let most = self.config.room_participants_max;
         if self.rooms[room].member_count() >= most {
             return Err(Refusal(ErrorCode::LimitReached, format!("the room is full: {most} participants")));
@@ -124,6 +122,7 @@ impl Worker {
         let client = join.client.chars().take(64).collect();
         self.emit(Event::ParticipantJoined { room: room_name, participant, identity, client });
         self.settle_room(now, room);
+        self.relay_member(key);
         self.settle_session(now, key);
         Ok(())
     }
@@ -151,6 +150,8 @@ impl Worker {
         let room = self.clients[key.0].identity.room;
         self.settle_room(now, room);
         self.remap(now, key);
+        self.relay_member(key);
+        self.relay_streams(now, key);
         self.settle_session(now, key);
     }
 
@@ -165,7 +166,7 @@ impl Worker {
         let number = self.next_number;
         self.next_number += 1;
         let participant = ParticipantId(format!("PA_{}", self.chance.text(12)));
-        let session = SessionId(self.chance.text(32));
+        let session = SessionId(format!("{}{}", self.config.mark.letter(), self.chance.text(32)));
         let ours = Credentials::generate(self.config.mark, &mut self.chance);
         self.by_session.insert(session.clone(), MemberKey(self.clients.vacant_key()));
         let credentials = IcePair { ours, theirs: peer_credentials(offer) };
@@ -178,7 +179,7 @@ impl Worker {
         let pipeline = ConnectionPipeline::new(own_ssrc, participant.to_string(), number);
         let sdp_session = self.chance.long_number() >> 2; // a decimal that fits 63 bits (RFC 8829 §5.2.1)
         let connection = Connection::new(now, credentials, dtls);
-        let identity = Identity { room, number, participant, session, grant, sdp_session };
+        let identity = Identity { room, number, participant, session, grant, sdp_session, joined: now };
         let client = Client::new(now, identity, socket, connection, pipeline);
         let key = MemberKey(self.clients.insert(client));
         self.by_number.insert(number, key);
@@ -268,7 +269,7 @@ impl Worker {
 
     /// Maps payload types anew after an offer, in the client's own slots and wherever its tracks are seen, and chooses
     /// layers anew, for their sizes may have changed.
-    fn remap(&mut self, now: Instant, key: ClientKey) {
+    pub(super) fn remap(&mut self, now: Instant, key: ClientKey) {
         let own = (0..self.clients[key.0].slots.len()).map(|slot| Route { subscriber: key, slot });
         let seen = self.clients[key.0].routes.iter().flatten().copied();
         for route in own.chain(seen).collect::<Vec<_>>() {

@@ -28,14 +28,14 @@ pub struct Selection {
     pub after: Option<ParticipantId>,
 }
 
-/// A room.
+/// A room; of one that spans workers, what one of them knows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RoomStats {
     /// The time since the server's start, in milliseconds.
     pub at_ms: f64,
     /// The room's name.
     pub room: RoomName,
-    /// How many participants there are, told of or not.
+    /// How many participants there are, told of or not, those on other workers included.
     pub participant_count: usize,
     /// Those that were asked for, at most [`PARTICIPANTS_MAX`], in the order of joining.
     pub participants: Vec<ParticipantStats>,
@@ -48,6 +48,8 @@ pub struct ParticipantStats {
     pub participant: ParticipantId,
     /// Who it is to the application.
     pub identity: String,
+    /// When it joined: the time since the server's start, in milliseconds.
+    pub joined_ms: f64,
     /// Its connection.
     pub connection: ConnectionStats,
     /// What it sends: one for each encoding that has come, by media section and then by age.

@@ -11,6 +11,7 @@ use proto::time::Instant;
 use proto::units::DataSize;
 
 use super::client::{Binding, ClientKey, Route};
+use super::relay::PeerId;
 use super::{Event, Grant, Output, Socket, SocketId, Worker};
 use crate::adapter::room_signal;
 use crate::control::room::{Room, RoomEvent};
@@ -27,10 +28,10 @@ impl Worker {
         &mut self,
         now: Instant,
         socket: SocketId,
-        grant: Grant,
+        (grant, others): (Grant, Vec<PeerId>),
         session: Option<SessionId>,
     ) {
-        self.sockets.insert(socket, Socket { grant, client: None });
+        self.sockets.insert(socket, Socket { grant, others, client: None });
         self.unjoined.push_back((now + JOIN_WITHIN, socket));
         if let Some(session) = session {
             self.resume(now, socket, &session);
@@ -130,6 +131,7 @@ impl Worker {
                 let room = self.clients[key.0].identity.room;
                 if self.rooms[room].set_muted(key, &track, muted) {
                     self.settle_room(now, room);
+                    self.relay_member(key);
                 } else {
                     let reason = format!("{track} is not a track that this session publishes");
                     self.refuse(socket, re, ErrorCode::UnknownTrack, &reason);
@@ -193,6 +195,7 @@ impl Worker {
             pipeline.set_section_strategy(section, room.stated(strategy));
         }
         self.settle_room(now, room);
+        self.relay_member(key);
     }
 
     /// Carries what is in a slot as its viewer, its publisher and the room have it.
@@ -262,14 +265,15 @@ impl Worker {
         self.clients.get_mut(binding.publisher.0)?.routes.get_mut(binding.section)
     }
 
-    /// The room that `grant` names, made if it is not there.
-    pub(super) fn room_for(&mut self, grant: &Grant) -> usize {
+    /// The room that `grant` names, made if it is not there; `others` may have shards of it.
+    pub(super) fn room_for(&mut self, grant: &Grant, others: &[PeerId]) -> usize {
         if let Some(&room) = self.rooms_by_name.get(&grant.room) {
             return room;
         }
         let room = self.rooms.insert(Room::new(grant.room.clone()));
         self.rooms_by_name.insert(grant.room.clone(), room);
         self.emit(Event::RoomOpened { room: grant.room.clone() });
+        self.open_shard(room, others);
         room
     }
 }

@@ -8,6 +8,7 @@ use proto::units::Bitrate;
 use cc::PacketClass;
 
 use super::instant::InstantStats;
+use super::relay::Batch;
 use crate::transport::connection::queue::{Dropped, Step};
 use crate::transport::rtp_send::RepeatedAudio;
 
@@ -146,6 +147,10 @@ pub struct Stats {
     pub demands: u64,
     /// Demands that publishers have confirmed.
     pub demands_applied: u64,
+    /// What was handed over to other workers.
+    pub relay: RelayStats,
+    /// Rooms now that span several workers.
+    pub rooms_spanning: u64,
     /// Rooms now.
     pub rooms: u64,
     /// Participants now.
@@ -155,6 +160,25 @@ pub struct Stats {
     /// Subscribers' downlinks now.
     pub downlinks: DownlinkStats,
     drops: [u64; DropReason::ALL.len()],
+}
+
+/// What was handed over to other workers, in rooms that span several.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RelayStats {
+    /// Packets of media.
+    pub packets: u64,
+    /// What they take, with as much for headers as they would take to a client.
+    pub bytes: u64,
+    /// Packets dropped since another worker took too few.
+    pub dropped: u64,
+}
+
+impl RelayStats {
+    /// A batch was handed over.
+    pub(super) fn count(&mut self, batch: &Batch) {
+        self.packets += batch.packets() as u64;
+        self.bytes += batch.bytes();
+    }
 }
 
 /// The downlinks of those subscribers that tell what arrives.
@@ -330,6 +354,17 @@ impl Stats {
                 self.layer_switches,
             ),
             (
+                "lianmai_relayed_packets_total",
+                "Packets handed over to other workers, in rooms that span several.",
+                self.relay.packets,
+            ),
+            ("lianmai_relayed_bytes_total", "Their bytes, headers included.", self.relay.bytes),
+            (
+                "lianmai_relay_dropped_total",
+                "Packets not handed over since another worker took too few.",
+                self.relay.dropped,
+            ),
+            (
                 "lianmai_demands_total",
                 "Times that publishers were told how much their layers shall take.",
                 self.demands,
@@ -346,6 +381,11 @@ impl Stats {
     fn gauges(&self) -> Vec<Metric> {
         let gauges = [
             ("lianmai_rooms", "Rooms with at least one participant.", self.rooms),
+            (
+                "lianmai_rooms_spanning",
+                "Rooms with participants here and on other workers.",
+                self.rooms_spanning,
+            ),
             ("lianmai_participants", "Participants in all rooms.", self.participants),
             ("lianmai_tracks", "Published tracks in all rooms.", self.tracks),
             (

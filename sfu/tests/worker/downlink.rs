@@ -48,10 +48,14 @@ impl Scripted {
     }
 
     pub(crate) fn net(&self, seed: u64) -> Net {
+        Net::with_downlink(seed, self.settings())
+    }
+
+    pub(crate) fn settings(&self) -> DownlinkSettings {
         let own = self.clone();
         let make = move |_: &Seed| Box::new(own.clone()) as Box<dyn Estimator>;
         let estimator = EstimatorChoice::Custom(Arc::new(make));
-        Net::with_downlink(seed, DownlinkSettings { estimator, ..DownlinkSettings::default() })
+        DownlinkSettings { estimator, ..DownlinkSettings::default() }
     }
 }
 

@@ -25,6 +25,7 @@ mod sender;
 mod sessions;
 mod slots;
 mod sound;
+mod spans;
 mod stamp;
 mod stats;
 mod strategies;

@@ -1,4 +1,4 @@
-//! A worker and its clients in virtual time, and what lies between them: delay, loss, other addresses, silence.
+//! A worker, or several that relay to each other, and their clients in virtual time, and what lies between them: delay, loss, other addresses, silence.
 //!
 //! Whoever wakes next says what time it is. After every input the worker is drained, and a wake-up that is not in the
 //! future, or more outputs than any input can cause, end the test.
@@ -18,6 +18,7 @@ use proto::time::{Instant, NtpTime, earliest};
 use proto::units::{Bitrate, DataSize};
 use sfu::network::demux::{PacketKind, classify};
 use sfu::network::dtls::Certificate;
+use sfu::worker::relay::{Batch, PeerId};
 use sfu::worker::{
     Config, DownlinkSettings, EstimatorChoice, Event, Grant, Input, Output, Path, Protection, Protocol,
     SocketId, Worker, WorkerMark,
@@ -25,6 +26,9 @@ use sfu::worker::{
 
 use super::allocations::Allocations;
 use super::peer::{Peer, Plan};
+
+/// How long a batch takes from worker to worker.
+const HANDOVER: Duration = Duration::from_micros(200);
 
 const OUTPUTS_MAX: usize = 5_000; // an input of one datagram reaches at most some dozens of slots
 
@@ -62,14 +66,17 @@ pub(crate) struct Link {
     /// What carries its datagrams.
     pub(crate) protocol: Protocol,
     pub(crate) socket: Option<SocketId>,
+    /// Which worker it is connected to, from its next WebSocket on.
+    pub(crate) worker: usize,
 }
 
 #[derive(Debug)]
 enum Delivery {
-    Datagram { path: Path, bytes: Vec<u8> },
+    Datagram { to: usize, path: Path, bytes: Vec<u8> },
     Open { socket: SocketId, peer: usize, session: Option<SessionId> },
-    Up { socket: SocketId, text: String },
-    Broken { socket: SocketId },
+    Up { to: usize, socket: SocketId, text: String },
+    Broken { to: usize, socket: SocketId },
+    Relay { from: PeerId, to: usize, batch: Batch },
     Down { peer: usize, socket: SocketId, text: String },
     DatagramDown { peer: usize, bytes: Vec<u8> },
 }
@@ -77,7 +84,12 @@ enum Delivery {
 /// See the module's description.
 pub(crate) struct Net {
     pub(crate) now: Instant,
+    /// The only worker, or the first one.
     pub(crate) worker: Worker,
+    /// The others: they relay to each other and to the first.
+    pub(crate) others: Vec<Worker>,
+    /// Whether batches are handed over; otherwise they stay with who has them.
+    pub(crate) relays: bool,
     pub(crate) peers: Vec<Peer>,
     pub(crate) links: Vec<Link>,
     pub(crate) events: Vec<(Instant, Event)>,
@@ -108,23 +120,31 @@ impl Net {
     }
 
     /// A net whose worker sends to subscribers as fast as these settings say.
-    #[expect(clippy::disallowed_methods, reason = "a test has no shell that could give it an epoch")]
     pub(crate) fn with_downlink(number: u64, downlink: DownlinkSettings) -> Self {
+        Self::with_workers(number, 1, downlink)
+    }
+
+    /// A net with so many workers.
+    #[expect(clippy::disallowed_methods, reason = "a test has no shell that could give it an epoch")]
+    pub(crate) fn with_workers(number: u64, workers: usize, downlink: DownlinkSettings) -> Self {
         let (seed, epoch) = (Seed::from_number(number), std::time::Instant::now());
         let wall_start = NtpTime::from_bits(0xe9a1_0000_0000_0000);
-        let config = Config {
+        let config = |worker: usize, downlink: DownlinkSettings| Config {
             candidates: vec![SERVER.parse().expect("an address")],
             tcp_candidates: vec![TCP_SERVER.parse().expect("an address")],
-            mark: WorkerMark::FIRST,
+            mark: WorkerMark::new(worker).expect("few"),
             protection: Protection::Srtp { certificate: Certificate::generate(), epoch },
-            seed: seed.fork("server"),
+            seed: if worker == 0 { seed.fork("server") } else { seed.fork(&format!("server {worker}")) },
             wall_clock: wall_start,
             room_participants_max: 50,
             downlink,
         };
+        let others = (1..workers).map(|worker| Worker::new(config(worker, downlink.clone()))).collect();
         Self {
             now: Instant::from_millis(1_000),
-            worker: Worker::new(config),
+            worker: Worker::new(config(0, downlink)),
+            others,
+            relays: true,
             peers: Vec::new(),
             links: Vec::new(),
             events: Vec::new(),
@@ -144,6 +164,14 @@ impl Net {
     /// Somebody opens a WebSocket and joins; tells their number.
     pub(crate) fn join(&mut self, room: &str, identity: &str, plan: Plan) -> usize {
         let peer = self.prepare(room, identity, plan);
+        self.enter(peer);
+        peer
+    }
+
+    /// Somebody joins a room that spans workers, on this one.
+    pub(crate) fn join_at(&mut self, worker: usize, room: &str, identity: &str, plan: Plan) -> usize {
+        let peer = self.prepare(room, identity, plan);
+        self.links[peer].worker = worker;
         self.enter(peer);
         peer
     }
@@ -168,6 +196,7 @@ impl Net {
             address: SocketAddr::from(([10, 0, (number >> 8) as u8, number as u8], 50_000)),
             protocol: Protocol::Udp,
             socket: None,
+            worker: 0,
         });
         self.peer_wakes.push(None);
         number
@@ -183,7 +212,8 @@ impl Net {
     /// A client's WebSocket breaks, and both ends know.
     pub(crate) fn break_socket(&mut self, peer: usize) {
         if let Some(socket) = self.links[peer].socket.take() {
-            self.deliver(peer, Delivery::Broken { socket });
+            let to = self.links[peer].worker;
+            self.deliver(peer, Delivery::Broken { to, socket });
             self.peers[peer].handle_socket_gone();
         }
     }
@@ -222,12 +252,36 @@ impl Net {
 
     /// Gives the worker an input at this moment.
     pub(crate) fn input(&mut self, input: Input<'_>) {
+        self.input_at(0, input);
+    }
+
+    /// The same to one of several workers.
+    pub(crate) fn input_at(&mut self, worker: usize, input: Input<'_>) {
+        let now = self.now;
         let is_media = matches!(&input, Input::Datagram { bytes, .. } if classify(bytes) == PacketKind::Rtp);
-        match self.allocations.as_mut().filter(|_| is_media) {
-            Some(allocations) => allocations.watch(&mut self.worker, self.now, input),
-            None => self.worker.handle_input(self.now, input),
+        match self.allocations.as_mut().filter(|_| is_media && worker == 0) {
+            Some(allocations) => allocations.watch(&mut self.worker, now, input),
+            None => self.worker_mut(worker).handle_input(now, input),
         }
-        self.settle_worker();
+        self.settle_worker(worker);
+    }
+
+    /// Hands over what waited while batches were not.
+    pub(crate) fn resume_relays(&mut self) {
+        self.relays = true;
+        (0..=self.others.len()).for_each(|worker| self.hand_over(worker));
+    }
+
+    /// One of the workers.
+    pub(crate) fn worker_at(&self, worker: usize) -> &Worker {
+        worker.checked_sub(1).map_or(&self.worker, |other| &self.others[other])
+    }
+
+    fn worker_mut(&mut self, worker: usize) -> &mut Worker {
+        match worker.checked_sub(1) {
+            None => &mut self.worker,
+            Some(other) => &mut self.others[other],
+        }
     }
 
     /// Gives the worker a datagram at this moment, from any address.
@@ -246,13 +300,17 @@ impl Net {
         let end = self.now + time;
         loop {
             let arrival = self.in_flight.first_key_value().map(|(&(at, _), _)| at);
-            let wakes = self.peer_wakes.iter().copied().fold(self.worker.poll_timeout(), earliest);
+            let workers = 0..=self.others.len();
+            let wakes = workers.clone().map(|worker| self.worker_at(worker).poll_timeout());
+            let wakes = wakes.chain(self.peer_wakes.iter().copied()).fold(None, earliest);
             let Some(next) = earliest(arrival, wakes).filter(|next| *next <= end) else { break };
             self.now = self.now.max(next);
-            if self.worker.poll_timeout().is_some_and(|at| at <= self.now) {
-                self.input(Input::Timeout);
-                let wake = self.worker.poll_timeout();
-                assert!(wake.is_none_or(|at| at > self.now), "wakes at {wake:?}, it is {:?}", self.now);
+            for worker in workers {
+                if self.worker_at(worker).poll_timeout().is_some_and(|at| at <= self.now) {
+                    self.input_at(worker, Input::Timeout);
+                    let wake = self.worker_at(worker).poll_timeout();
+                    assert!(wake.is_none_or(|at| at > self.now), "wakes at {wake:?}, it is {:?}", self.now);
+                }
             }
             for peer in 0..self.peers.len() {
                 if self.peer_wakes[peer].is_some_and(|at| at <= self.now) {
@@ -289,11 +347,11 @@ impl Net {
 
     fn arrive(&mut self, delivery: Delivery) {
         match delivery {
-            Delivery::Datagram { path, mut bytes } => {
+            Delivery::Datagram { to, path, mut bytes } => {
                 if let Some(captured) = &mut self.captured {
                     captured.push((path.remote, bytes.clone()));
                 }
-                self.input(Input::Datagram { path, bytes: &mut bytes });
+                self.input_at(to, Input::Datagram { path, bytes: &mut bytes });
             }
             Delivery::Open { socket, peer, session } => {
                 let Peer { room, identity, .. } = &self.peers[peer];
@@ -304,10 +362,16 @@ impl Net {
                     publish: vec![Source::Camera, Source::Microphone, Source::Screen, Source::ScreenAudio],
                     subscribe: true,
                 };
-                self.input(Input::SocketOpened { socket, grant, session });
+                let others = if self.others.is_empty() { 0..0 } else { 0..self.others.len() as u32 + 1 };
+                let others = others.map(PeerId).collect();
+                let to = self.links[peer].worker;
+                self.input_at(to, Input::SocketOpened { socket, grant, session, others });
             }
-            Delivery::Up { socket, text } => self.input(Input::SocketMessage { socket, text: &text }),
-            Delivery::Broken { socket } => self.input(Input::SocketClosed { socket }),
+            Delivery::Up { to, socket, text } => {
+                self.input_at(to, Input::SocketMessage { socket, text: &text });
+            }
+            Delivery::Broken { to, socket } => self.input_at(to, Input::SocketClosed { socket }),
+            Delivery::Relay { from, to, batch } => self.input_at(to, Input::Relayed { from, batch }),
             Delivery::Down { peer, socket, text } => {
                 if self.links[peer].socket == Some(socket) {
                     self.peers[peer].handle_message(self.now, &text);
@@ -329,21 +393,36 @@ impl Net {
             let link = &mut self.links[peer];
             let passes = link.up.as_mut().is_none_or(|passes| passes(self.now, &bytes));
             if passes && !lost && link.carries() {
-                let path = link.path();
-                self.deliver(peer, Delivery::Datagram { path, bytes });
+                let (to, path) = (link.worker, link.path());
+                self.deliver(peer, Delivery::Datagram { to, path, bytes });
             }
         }
         while let Some(text) = self.peers[peer].poll_message() {
-            let Link { socket: Some(socket), silent: false, .. } = self.links[peer] else { continue };
-            self.deliver(peer, Delivery::Up { socket, text });
+            let Link { socket: Some(socket), silent: false, worker: to, .. } = self.links[peer] else {
+                continue;
+            };
+            self.deliver(peer, Delivery::Up { to, socket, text });
         }
         let wake = self.peers[peer].poll_timeout();
         self.peer_wakes[peer] = wake.map(|at| at.max(self.now + Duration::from_micros(100)));
     }
 
-    /// Does what the worker says.
-    fn settle_worker(&mut self) {
-        while let Some(transmits) = self.worker.poll_transmits() {
+    /// Does what a worker says.
+    fn settle_worker(&mut self, worker: usize) {
+        self.send_all(worker);
+        self.carry_out(worker);
+        if self.relays {
+            self.hand_over(worker);
+        }
+    }
+
+    fn send_all(&mut self, worker: usize) {
+        loop {
+            let core = match worker.checked_sub(1) {
+                None => &mut self.worker,
+                Some(other) => &mut self.others[other],
+            };
+            let Some(transmits) = core.poll_transmits() else { return };
             assert!(transmits.datagrams() < OUTPUTS_MAX, "the worker does not come to an end");
             let mut sent = Vec::new();
             for run in transmits.runs() {
@@ -357,9 +436,12 @@ impl Net {
                 self.send_down(peer, datagram);
             }
         }
+    }
+
+    fn carry_out(&mut self, worker: usize) {
         for count in 0.. {
             assert!(count < OUTPUTS_MAX, "the worker does not come to an end");
-            let Some(output) = self.worker.poll_output() else { return };
+            let Some(output) = self.worker_mut(worker).poll_output() else { return };
             match output {
                 Output::Message { socket, text } => {
                     let found = self.links.iter().position(|link| link.socket == Some(socket));
@@ -375,6 +457,17 @@ impl Net {
                 }
                 Output::Event(event) => self.events.push((self.now, event)),
             }
+        }
+    }
+
+    /// Hands over what a worker has for others.
+    fn hand_over(&mut self, worker: usize) {
+        let peers: Vec<PeerId> = self.worker_at(worker).relays().collect();
+        for peer in peers {
+            let batch = self.worker_mut(worker).take_relay(peer);
+            let (from, to) = (PeerId(worker as u32), peer.0 as usize);
+            self.sent += 1;
+            self.in_flight.insert((self.now + HANDOVER, self.sent), Delivery::Relay { from, to, batch });
         }
     }
 

@@ -124,7 +124,7 @@ impl WorkerNode {
             self.next_socket += 1;
             self.sockets.insert(from, socket);
             self.owners.insert(socket, from);
-            self.handle_input(now, Input::SocketOpened { socket, grant, session: None });
+            self.handle_input(now, Input::SocketOpened { socket, grant, session: None, others: Vec::new() });
         }
         let socket = self.sockets[&from];
         self.handle_input(now, Input::SocketMessage { socket, text });

@@ -67,7 +67,7 @@ impl House {
             subscribe: true,
         };
         let socket = SocketId(client as u64);
-        self.handle(now, Input::SocketOpened { socket, grant, session: None });
+        self.handle(now, Input::SocketOpened { socket, grant, session: None, others: Vec::new() });
     }
 
     /// A message came from a client.

@@ -30,6 +30,8 @@ pub(super) const KNOWN: &[Known] = &[
     Known { path: "rtc.use_tcp", expected: "true or false" },
     Known { path: "rtc.workers", expected: "a number of threads, 1 to 64" },
     Known { path: "rtc.pin_workers", expected: "true or false" },
+    Known { path: "rtc.span_above_load", expected: "a share of time, 0.0 to 1.0" },
+    Known { path: "rtc.span_participants", expected: "a number of participants, 1 to 10000" },
     Known { path: "rtc.node_ip", expected: "an IP address or a list of at most 16" },
     Known { path: "rtc.external_ip", expected: "an IP address" },
     Known { path: "rtc.use_loopback", expected: "true or false" },

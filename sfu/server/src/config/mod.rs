@@ -74,6 +74,10 @@ pub(crate) struct Rtc {
     pub(crate) workers: usize,
     /// Whether each stays on one core.
     pub(crate) pin_workers: bool,
+    /// From which share of time on that a worker is busy its rooms' newcomers go to others.
+    pub(crate) span_above_load: f32,
+    /// The most signaling connections of a room on one worker before its newcomers go to others.
+    pub(crate) span_participants: usize,
     /// Addresses announced instead of the interfaces'.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub(crate) node_ip: Vec<IpAddr>,
@@ -286,6 +290,8 @@ impl Config {
                 self.rtc.node_ip.len() <= NODE_IPS_MAX
                     && !self.rtc.node_ip.iter().any(IpAddr::is_unspecified),
             ),
+            ("rtc.span_above_load", (0.0..=1.0).contains(&self.rtc.span_above_load)),
+            ("rtc.span_participants", (1..=10_000).contains(&self.rtc.span_participants)),
             ("rtc.external_ip", !self.rtc.external_ip.is_some_and(|ip| ip.is_unspecified())),
             ("room.max_participants", (1..=10_000).contains(&self.room.max_participants)),
             ("downlink.min_kbps", (1..=DOWNLINK_MAX).contains(&self.downlink.min_kbps)),

@@ -1,5 +1,7 @@
 //! `/v1/rooms/{room}/stats`: what a room looks like from inside, for whoever may join it.
 //!
+//! A room that spans workers is told of by all of them.
+//!
 //! In: a request with a token in its `Authorization` header; `?participant=` for one participant, `?after=` for those who
 //! joined later than one. Out: [`RoomStats`] with the worker's residence times, or a [`Problem`]. Time: [`ANSWER_WITHIN`].
 //! Limit: one question at a time to each worker, and as many as [`Bucket`] allows.
@@ -76,19 +78,27 @@ async fn answer(app: &App, room: RoomName, wish: Wish, headers: &HeaderMap) -> R
     authorize(app, &room, headers)?;
     let nowhere =
         || Problem::new(StatusCode::NOT_FOUND, "room_unknown", format!("nobody is in room {room:?}"));
-    let worker = app.rooms.worker_of(&room).ok_or_else(nowhere)?;
-    if !app.asking[worker].may_ask(app.clock.now()) {
+    let workers = app.rooms.workers_of(&room);
+    if workers.iter().any(|worker| !app.asking[*worker].may_ask(app.clock.now())) {
         let reason = "more than 50 questions a second are not answered by one worker";
         return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "limit_reached", reason));
     }
     let Wish { participant, after } = wish;
-    let asked = ask(app, worker, room.clone(), Selection { participant, after });
+    let selection = Selection { participant, after };
     let silent = || {
         let reason = "the room's worker does not answer";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", reason)
     };
-    let answer = timeout(ANSWER_WITHIN, asked).await.ok().flatten().ok_or_else(silent)?;
-    answer.ok_or_else(nowhere)
+    let mut whole: Option<Answer> = None;
+    for worker in workers {
+        let asked = ask(app, worker, room.clone(), selection.clone());
+        let answer = timeout(ANSWER_WITHIN, asked).await.ok().flatten().ok_or_else(silent)?;
+        whole = match (whole, answer) {
+            (Some(whole), Some(answer)) => Some(whole.join(answer)),
+            (whole, answer) => whole.or(answer),
+        };
+    }
+    whole.ok_or_else(nowhere)
 }
 
 /// Whether the token may join this very room.

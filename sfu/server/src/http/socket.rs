@@ -84,7 +84,7 @@ impl End {
 /// Serves the WebSocket to its end.
 pub(super) async fn run(app: Arc<App>, mut websocket: WebSocket, opening: Opening) {
     let Opening { socket, grant, session, permit } = opening;
-    let seat = app.rooms.seat(&grant.room);
+    let seat = app.rooms.seat(&grant.room, session.as_ref());
     let worker = app.workers[seat.worker()].clone();
     let (messages, outbox) = mpsc::channel(media::MESSAGES_MAX);
     let (cut, was_cut) = oneshot::channel();

@@ -79,8 +79,9 @@ impl Exchange {
     /// A WebSocket opened.
     pub(super) fn open(&mut self, now: Instant, opened: Opened) {
         let Opened { socket, grant, session, line } = opened;
+        let others = line.seat.others().to_vec();
         self.lines.insert(socket, line);
-        self.handle_input(now, Input::SocketOpened { socket, grant, session });
+        self.handle_input(now, Input::SocketOpened { socket, grant, session, others });
     }
 
     /// A WebSocket closed; nothing happens if the core closed it before.
@@ -127,6 +128,11 @@ impl Exchange {
     /// The core, to be asked.
     pub(super) fn worker(&self) -> &Worker {
         &self.worker
+    }
+
+    /// The core, to be relieved of what it has for others.
+    pub(super) fn worker_mut(&mut self) -> &mut Worker {
+        &mut self.worker
     }
 
     /// The core's counters.
@@ -213,7 +219,7 @@ mod tests {
 
     #[tokio::test]
     async fn to_the_core_time_does_not_go_back() {
-        let mut exchange = exchange(Clock::start(), &Rooms::new(1));
+        let mut exchange = exchange(Clock::start(), &Rooms::on_one());
         for (now, latest) in [(5, 5), (3, 5), (7, 7)] {
             exchange.handle_input(Instant::from_millis(now), Input::Timeout);
             assert_eq!(exchange.latest, Instant::from_millis(latest), "at {now}");
@@ -223,7 +229,7 @@ mod tests {
     #[tokio::test]
     async fn a_websocket_that_does_not_read_is_cut_off_and_others_are_not() {
         let clock = Clock::start();
-        let rooms = Rooms::new(1);
+        let rooms = Rooms::on_one();
         let mut exchange = exchange(clock, &rooms);
         let mut open = |number| {
             let grant = Grant {
@@ -235,7 +241,7 @@ mod tests {
             };
             let (messages, outbox) = mpsc::channel(2);
             let (cut, was_cut) = oneshot::channel();
-            let line = Line { seat: rooms.seat(&grant.room), messages, cut };
+            let line = Line { seat: rooms.seat(&grant.room, None), messages, cut };
             exchange.open(clock.now(), Opened { socket: SocketId(number), grant, session: None, line });
             (outbox, was_cut)
         };

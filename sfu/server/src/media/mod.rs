@@ -5,9 +5,11 @@
 //! messages wait for a WebSocket, then it is closed. Nothing here decides: the core does.
 
 mod arrival;
+mod busy;
 mod events;
 mod exchange;
 mod failures;
+pub(crate) mod relay;
 mod residence;
 mod stats;
 pub(crate) mod tcp;
@@ -25,8 +27,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::rooms::{Rooms, Seat};
+use busy::Busy;
 use exchange::Exchange;
 use failures::{Failures, Verdict};
+use relay::{Links, TRY_AGAIN};
 use residence::Residence;
 pub(crate) use residence::{Published, render as render_residence};
 pub(crate) use stats::{Answer, Question, describe as describe_metrics, recorder};
@@ -39,7 +43,7 @@ const COMMANDS_MAX: usize = 256;
 pub(crate) const MESSAGES_MAX: usize = 256;
 /// Batches of datagrams taken before commands get their turn.
 const RECEIVE_BUDGET: usize = 4;
-/// Commands taken before datagrams get their turn.
+/// Commands, and batches of other workers, taken before datagrams get their turn.
 const COMMAND_BUDGET: usize = 64;
 /// How often metrics are published.
 const STATS_INTERVAL: Duration = Duration::from_secs(1);
@@ -77,7 +81,6 @@ pub(crate) struct Opened {
 /// A worker's end of a WebSocket.
 pub(crate) struct Line {
     /// Its hold on the room.
-    #[expect(dead_code, reason = "held, not read")]
     pub(crate) seat: Seat,
     /// Where its messages go. When the worker drops this, the WebSocket closes after what was sent.
     pub(crate) messages: mpsc::Sender<String>,
@@ -105,6 +108,8 @@ pub(crate) struct Start {
     pub(crate) pin: Pin,
     /// Where residence times are published.
     pub(crate) residence: Arc<Published>,
+    /// Its ways to and from other workers.
+    pub(crate) links: Links,
 }
 
 /// Whether a worker's thread may move between cores.
@@ -155,6 +160,9 @@ struct Media {
     incoming: Incoming,
     inbox: mpsc::Receiver<Command>,
     exchange: Exchange,
+    links: Links,
+    rooms: Arc<Rooms>,
+    busy: Busy,
     failures: Failures,
     residence: Residence,
     published: Arc<Published>,
@@ -166,7 +174,7 @@ struct Media {
 impl Media {
     fn new(start: Start, inbox: mpsc::Receiver<Command>) -> io::Result<Self> {
         let (incoming, outgoing) = udp::split(start.socket)?;
-        let exchange = Exchange::new(start.index, start.config, outgoing, start.rooms);
+        let exchange = Exchange::new(start.index, start.config, outgoing, Arc::clone(&start.rooms));
         let stats_due = start.clock.now();
         let failures = Failures::default();
         Ok(Self {
@@ -174,6 +182,9 @@ impl Media {
             incoming,
             inbox,
             exchange,
+            links: start.links,
+            rooms: start.rooms,
+            busy: Busy::default(),
             failures,
             residence: Residence::default(),
             published: start.residence,
@@ -184,15 +195,16 @@ impl Media {
 
     async fn run(mut self) -> io::Result<()> {
         while !self.is_done() {
-            self.wait().await?;
-            let now = self.clock.now(); // from before the datagrams: what waits in the kernel still is not older
+            let now = self.wait().await?; // from before the datagrams: what waits in the kernel still is not older
             self.take_datagrams()?;
             self.exchange.take_frames(now);
             self.take_commands(now);
+            self.take_relayed(now);
             if self.exchange.poll_timeout().is_some_and(|at| at <= now) {
                 self.exchange.handle_input(now, Input::Timeout);
             }
             self.exchange.flush();
+            self.links.hand_over(self.exchange.worker_mut());
             if self.residence.is_waiting() {
                 self.residence.handle_flushed(self.clock.now());
             }
@@ -201,7 +213,9 @@ impl Media {
                 stats::publish(&self.exchange, &self.incoming, &self.failures);
                 self.published.store(self.residence.histogram());
                 self.stats_due = now + STATS_INTERVAL;
+                self.rooms.note_busy(self.exchange.index(), self.busy.share(now));
             }
+            self.busy.note(now, self.clock.now());
         }
         Ok(())
     }
@@ -210,19 +224,29 @@ impl Media {
         self.drain_until.is_some_and(|until| self.exchange.is_empty() || until <= self.clock.now())
     }
 
-    /// Sleeps until a datagram, a command or a deadline. A command that came is handled.
-    async fn wait(&mut self) -> io::Result<()> {
+    /// Sleeps until a datagram, a command, a batch of another worker or a deadline, and tells when that was. A command or batch that
+    /// came is handled.
+    async fn wait(&mut self) -> io::Result<Instant> {
         let paused = self.failures.pause_until();
-        let due = [self.exchange.poll_timeout(), Some(self.stats_due), self.drain_until, paused];
+        let again = self.links.is_held_up().then(|| self.clock.now() + TRY_AGAIN);
+        let due = [self.exchange.poll_timeout(), Some(self.stats_due), self.drain_until, paused, again];
         let due = due.into_iter().fold(None, earliest);
         let due = due.map_or_else(tokio::time::Instant::now, |at| self.clock.deadline(at));
+        let mut woke = None;
         tokio::select! {
             readable = self.incoming.readable(), if paused.is_none() => readable?,
             () = self.exchange.ready() => {}
-            Some(command) = self.inbox.recv() => self.handle_command(self.clock.now(), command),
+            Some(command) = self.inbox.recv() => {
+                let now = *woke.insert(self.clock.now());
+                self.handle_command(now, command);
+            }
+            Some((from, batch)) = self.links.receive() => {
+                let now = *woke.insert(self.clock.now());
+                self.exchange.handle_input(now, Input::Relayed { from, batch });
+            }
             () = tokio::time::sleep_until(due) => {}
         }
-        Ok(())
+        Ok(woke.unwrap_or_else(|| self.clock.now()))
     }
 
     fn take_datagrams(&mut self) -> io::Result<()> {
@@ -265,6 +289,13 @@ impl Media {
         for _ in 0..COMMAND_BUDGET {
             let Ok(command) = self.inbox.try_recv() else { break };
             self.handle_command(now, command);
+        }
+    }
+
+    fn take_relayed(&mut self, now: Instant) {
+        for _ in 0..COMMAND_BUDGET {
+            let Some((from, batch)) = self.links.take() else { break };
+            self.exchange.handle_input(now, Input::Relayed { from, batch });
         }
     }
 
@@ -319,10 +350,11 @@ mod tests {
             room_participants_max: 2,
             downlink: DownlinkSettings::default(),
         };
-        let rooms = Rooms::new(1);
+        let rooms = Rooms::on_one();
         let (_, inbox) = mpsc::channel(1);
         let residence = Arc::default();
-        let start = Start { index: 0, socket, config, rooms, clock, pin: Pin::Nowhere, residence };
+        let links = relay::links(1).remove(0);
+        let start = Start { index: 0, socket, config, rooms, clock, pin: Pin::Nowhere, residence, links };
         Media::new(start, inbox).unwrap()
     }
 

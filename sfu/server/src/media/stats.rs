@@ -11,7 +11,7 @@ use proto::ids::RoomName;
 use proto::time::Instant;
 use serde::Serialize;
 use sfu::worker::MetricKind;
-use sfu::worker::report::{RoomStats, Selection};
+use sfu::worker::report::{PARTICIPANTS_MAX, RoomStats, Selection};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::exchange::Exchange;
@@ -47,6 +47,23 @@ pub(crate) struct Answer {
     #[serde(flatten)]
     room: RoomStats,
     worker: WorkerStats,
+    /// The other workers of a room that spans several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    other_workers: Vec<WorkerStats>,
+}
+
+impl Answer {
+    /// What two workers know of a room: each tells of its own participants.
+    pub(crate) fn join(mut self, other: Self) -> Self {
+        let participants = &mut self.room.participants;
+        participants.extend(other.room.participants);
+        participants.sort_by(|one, two| one.joined_ms.total_cmp(&two.joined_ms));
+        participants.truncate(PARTICIPANTS_MAX);
+        self.room.participant_count = self.room.participant_count.max(other.room.participant_count);
+        self.other_workers.push(other.worker);
+        self.other_workers.extend(other.other_workers);
+        self
+    }
 }
 
 /// How a worker does.
@@ -64,7 +81,7 @@ impl Question {
         let room = exchange.worker().room_stats(now, &self.room, &self.selection);
         let residence = residence.histogram().summary();
         let worker = WorkerStats { index: exchange.index(), residence };
-        let _ = self.reply.send(room.map(|room| Answer { room, worker })); // fails if nobody waits any more
+        let _ = self.reply.send(room.map(|room| Answer { room, worker, other_workers: Vec::new() })); // fails if nobody waits any more
     }
 }
 

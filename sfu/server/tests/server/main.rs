@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod spans;
 mod tcp;
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -19,7 +19,7 @@ impl RtpRecvPipeline {
 
     /// What a copy of the stream takes with all headers, as it came of late; `None` before it is measured.
     pub fn rate(&self, now: Instant) -> Option<Bitrate> {
-        self.meter.rate(now)
+        self.relayed.as_ref().map_or_else(|| self.meter.rate(now), |relayed| relayed.rate)
     }
 
     /// Width and height of its pictures, as its last key frame said.

@@ -40,14 +40,21 @@ impl Worker {
     /// What a room looks like from inside; `None` if there is no such room here.
     pub fn room_stats(&self, now: Instant, room: &RoomName, selection: &Selection) -> Option<RoomStats> {
         let room = &self.rooms[*self.rooms_by_name.get(room)?];
-        let name = |key: &ClientKey| &self.clients[key.0].identity.participant;
-        let mut is_after = selection.after.is_none();
+        let identity = |key: &ClientKey| &self.clients[key.0].identity;
+        let joined = |key: &ClientKey| (identity(key).joined, identity(key).number);
+        let after = selection
+            .after
+            .as_ref()
+            .map(|name| room.members().find(|key| identity(key).participant == *name).as_ref().map(joined));
         let is_selected = |key: &ClientKey| {
-            let (was_after, name) = (is_after, name(key));
-            is_after |= selection.after.as_ref() == Some(name);
-            was_after && selection.participant.as_ref().is_none_or(|only| only == name)
+            let is_named =
+                selection.participant.as_ref().is_none_or(|only| *only == identity(key).participant);
+            is_named && after.is_none_or(|after| after.is_some_and(|after| joined(key) > after))
         };
-        let selected = room.members().filter(is_selected).take(PARTICIPANTS_MAX);
+        let mut members: Vec<ClientKey> =
+            room.members().filter(|key| self.clients[key.0].guest.is_none()).collect();
+        members.sort_by_key(joined); // the same order on all workers
+        let selected = members.into_iter().filter(is_selected).take(PARTICIPANTS_MAX);
         Some(RoomStats {
             at_ms: milliseconds(now.since(Instant::ZERO)),
             room: room.name().clone(),
@@ -76,6 +83,7 @@ impl Worker {
         ParticipantStats {
             participant: client.identity.participant.clone(),
             identity: client.identity.grant.identity.clone(),
+            joined_ms: milliseconds(client.identity.joined.since(Instant::ZERO)),
             connection: connection_stats(client),
             streams: streams.collect(),
             legs: slots.filter_map(|slot| self.leg_stats(now, Route { subscriber: key, slot })).collect(),
