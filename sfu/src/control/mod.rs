@@ -7,3 +7,4 @@ pub mod demand;
 pub mod room;
 pub mod seats;
 pub mod selection;
+pub mod visc;

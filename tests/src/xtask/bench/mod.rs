@@ -8,6 +8,7 @@ mod fec_browser;
 mod fec_forwarding;
 mod first_frame;
 mod forward;
+mod visc;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,8 @@ pub(super) enum Bench {
     FecForwarding(fec_forwarding::Options),
     /// What forwarding costs: against bare sealing and sending, against a server without its parts, against Janus.
     Forward(forward::Options),
+    /// Which tiers publishers send: against the optimum, three layers, and knapsack with merge and reduction.
+    Visc(visc::Options),
 }
 
 /// Measures it.
@@ -45,6 +48,7 @@ pub(super) async fn run(bench: &Bench) -> Result<ExitCode> {
         Bench::FecBrowser(options) => fec_browser::run(options).await,
         Bench::FecForwarding(options) => fec_forwarding::run(options),
         Bench::Forward(options) => forward::run(options).await,
+        Bench::Visc(options) => visc::run(options),
         Bench::CcBrowser(options) => cc_browser::run(options).await.map(|()| ExitCode::SUCCESS),
     }
 }
