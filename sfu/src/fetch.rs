@@ -6,7 +6,10 @@
 //! would be asked for one after the other, as the code comes to them, and each takes longer than to write a header. While
 //! one subscriber's packet is sealed, the next one's lines are on their way.
 
-#![expect(unsafe_code, reason = "there is no other way to ask for memory without reading it")]
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(unsafe_code, reason = "there is no other way to ask for memory without reading it")
+)]
 
 /// What is needed of a value for each packet lies in its first bytes: no more of it is asked for.
 const BYTES_MAX: usize = 1_024;

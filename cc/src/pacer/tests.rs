@@ -649,29 +649,77 @@ impl Trial {
     }
 }
 
-/// What becomes of packets of these classes, each so many microseconds after the one before: when each leaves and how much is
-/// owed then. `direct` ones go past the queue where they may.
-fn fates(target: Target, packets: &[(u64, PacketClass, u64)], direct: bool) -> Vec<(u64, u64)> {
+/// A packet that comes, and what is so then.
+#[derive(Debug, Clone, Copy)]
+struct Coming {
+    /// After the last one, in microseconds.
+    after: u64,
+    class: PacketClass,
+    bytes: u64,
+    in_flight: u64,
+    change: Change,
+}
+
+/// What happens before it comes.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Nothing,
+    Rate(Bitrate),
+    Probe,
+}
+
+fn cluster(id: u32) -> ProbeCluster {
+    let duration = Duration::from_millis(15);
+    ProbeCluster { id: ProbeId(id), rate: Bitrate::mbps(10), duration, packets: 5 }
+}
+
+fn any_coming() -> impl Strategy<Value = Coming> {
+    let change = prop_oneof![
+        8 => Just(Change::Nothing),
+        1 => (1_u64..12).prop_map(|mbps| Change::Rate(Bitrate::mbps(mbps))),
+        1 => Just(Change::Probe),
+    ];
+    let class = prop::sample::select(vec![Audio, Base, Video, Repair]);
+    (0_u64..9_000, class, 60_u64..1_300, 0_u64..12_000, change).prop_map(
+        |(after, class, bytes, in_flight, change)| Coming { after, class, bytes, in_flight, change },
+    )
+}
+
+/// When something leaves, how large, and whether for a probe; after each packet that came how much is owed, and whether the
+/// sender is limited by its source. `direct` ones go past the queue where they may.
+fn fates(mut target: Target, packets: &[Coming], direct: bool) -> Vec<(u64, u64, bool)> {
     let mut pacer = Pacer::new(target);
     let (mut now, mut left) = (Instant::ZERO, Vec::new());
-    for (number, (after, class, bytes)) in packets.iter().enumerate() {
-        let next = now + Duration::from_micros(*after);
-        let told = run(&mut pacer, now, next).into_iter().map(|(at, _)| (at, 0));
-        left.extend(told);
-        now = next;
-        let size = DataSize::bytes(*bytes);
-        if direct && pacer.passes(now, *class, NONE) {
-            pacer.pass(now, *class, size);
-            left.push((now.as_micros(), 0));
-        } else {
-            pacer.enqueue(now, *class, size, number as u32).expect("room");
-            while pacer.poll(now, NONE).is_some() {
-                left.push((now.as_micros(), 0));
-            }
+    let told = |(at, paced): (u64, Paced<u32>)| match paced {
+        Paced::Packet { size, probe, .. } | Paced::Padding { size, probe } => {
+            (at, size.as_bytes(), probe.is_some())
         }
-        left.push((pacer.debt.left(now).as_bytes(), u64::from(pacer.is_app_limited(now))));
+    };
+    for (number, coming) in packets.iter().enumerate() {
+        let next = now + Duration::from_micros(coming.after);
+        left.extend(run(&mut pacer, now, next).into_iter().map(told));
+        now = next;
+        match coming.change {
+            Change::Nothing => {}
+            Change::Rate(pacing) => {
+                target = Target { pacing, ..target };
+                pacer.set_target(now, target);
+            }
+            Change::Probe => pacer.handle_probe(now, cluster(number as u32)),
+        }
+        let (size, in_flight) = (DataSize::bytes(coming.bytes), DataSize::bytes(coming.in_flight));
+        if direct && pacer.passes(now, coming.class, in_flight) {
+            pacer.pass(now, coming.class, size);
+            left.push((now.as_micros(), size.as_bytes(), false));
+        } else {
+            pacer.enqueue(now, coming.class, size, number as u32).expect("room");
+        }
+        while let Some(paced) = pacer.poll(now, in_flight) {
+            left.push(told((now.as_micros(), paced)));
+        }
+        left.push((0, pacer.debt.left(now).as_bytes(), pacer.is_app_limited(now)));
     }
-    left.extend(run(&mut pacer, now, now + Duration::from_secs(3)).into_iter().map(|(at, _)| (at, 0)));
+    left.extend(run(&mut pacer, now, now + Duration::from_secs(3)).into_iter().map(told));
     left
 }
 
@@ -679,11 +727,14 @@ proptest! {
     /// Packets that go past the queue leave when they would have left through it, and leave as much owed behind them.
     #[test]
     fn the_way_past_the_queue_changes_nothing(
-        packets in prop::collection::vec(
-            (0_u64..9_000, prop::sample::select(vec![Audio, Base, Video, Repair]), 60_u64..1_300), 1..60),
+        packets in prop::collection::vec(any_coming(), 1..60),
         burst_ms in 0_u64..12,
+        window in prop::option::of(2_000_u64..10_000),
+        padding_kbps in prop::sample::select(vec![0, 0, 300]),
     ) {
-        let target = Target { burst: Duration::from_millis(burst_ms), ..target() };
+        let window = window.map(DataSize::bytes);
+        let padding = Bitrate::kbps(padding_kbps);
+        let target = Target { burst: Duration::from_millis(burst_ms), window, padding, ..target() };
         prop_assert_eq!(fates(target, &packets, true), fates(target, &packets, false));
     }
 

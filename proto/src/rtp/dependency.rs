@@ -208,6 +208,11 @@ pub fn renumber(value: &mut [u8], frame: u16) {
     }
 }
 
+/// Whether a descriptor brings a structure: a receiver can begin with such a one alone.
+pub fn brings_structure(value: &[u8]) -> bool {
+    value.get(SHORT_LEN).is_some_and(|flags| u32::from(*flags >> (8 - FLAGS)) & HAS_STRUCTURE != 0)
+}
+
 /// The number of a descriptor's frame; `None` for what is no descriptor.
 pub fn frame_number(value: &[u8]) -> Option<u16> {
     let &[_, high, low, ..] = value else { return None };

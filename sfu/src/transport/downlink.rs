@@ -151,13 +151,15 @@ impl<P> Downlink<P> {
         self.pacer.note_passed(now, size);
     }
 
-    /// Gives back the memory that it has grown to while media flowed, if none has for [`REST_AFTER`].
-    pub fn rest(&mut self, now: Instant) {
-        if self.pacer.is_idle_for(now, REST_AFTER) {
+    /// Gives back the memory that it has grown to while media flowed, if none has for [`REST_AFTER`]; whether it is so.
+    pub fn rest(&mut self, now: Instant) -> bool {
+        let is_idle = self.pacer.is_idle_for(now, REST_AFTER);
+        if is_idle {
             self.pacer.shrink();
             self.history.shrink(now);
             self.arrivals.shrink_to_fit();
         }
+        is_idle
     }
 
     /// What leaves now; to be asked until there is nothing.

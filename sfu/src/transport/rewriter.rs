@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use proto::codec::{Codec, PictureIdOffsets, PictureIdRewriter};
 use proto::rtp::SeqNo;
-use proto::rtp::dependency::frame_number;
+use proto::rtp::dependency::{brings_structure, frame_number};
 use proto::seed::Chance;
 use proto::time::NtpTime;
 
@@ -71,7 +71,7 @@ struct Segment {
     /// Ticks that `timestamp_shift` has beyond the clock's true shift, so that time never stands still at a switch.
     nudge: u32,
     picture_ids: PictureIdOffsets,
-    frame_shift: u16,
+    frame_shift: Option<u16>,
 }
 
 /// A source packet's place in the outgoing stream.
@@ -96,7 +96,7 @@ pub struct Traced {
     timestamp_shift: u32,
     squeezed: Squeezed,
     picture_ids: PictureIdOffsets,
-    frame_shift: u16,
+    frame_shift: Option<u16>,
 }
 
 impl Traced {
@@ -111,7 +111,7 @@ impl Traced {
     }
 
     /// How the frame number of its dependency descriptor is shifted.
-    pub fn frame_shift(&self) -> u16 {
+    pub fn frame_shift(&self) -> Option<u16> {
         self.frame_shift
     }
 }
@@ -192,9 +192,8 @@ impl Rewriter {
         if out_seq >= self.next_out {
             self.next_out = out_seq + 1;
             self.last = Some(Last { timestamp, sent: wall, clock: packet.clock });
-            if let Some(frame) = frame_number(packet.descriptor()) {
-                self.last_frame = Some(frame.wrapping_add(self.segments[segment].frame_shift));
-            }
+            let frame = frame_number(packet.descriptor()).zip(self.segments[segment].frame_shift);
+            self.last_frame = frame.map(|(frame, shift)| frame.wrapping_add(shift)).or(self.last_frame);
         }
         Some(Place { seq: SeqNo(out_seq as u16), timestamp, segment })
     }
@@ -209,7 +208,7 @@ impl Rewriter {
     }
 
     /// How the frame number of a dependency descriptor is shifted in the packet that was given `place`.
-    pub fn frame_shift_at(&self, place: Place) -> u16 {
+    pub fn frame_shift_at(&self, place: Place) -> Option<u16> {
         self.segments[place.segment].frame_shift
     }
 
@@ -260,10 +259,11 @@ impl Rewriter {
     }
 
     /// What makes the number of a segment's first frame follow the last one: libwebrtc gives up key frames whose number is
-    /// older than that of the one before.
-    fn frame_shift(&self, first: &SourcePacket) -> u16 {
-        let (last, first) = (self.last_frame, frame_number(first.descriptor()));
-        last.zip(first).map_or(0, |(last, first)| last.wrapping_add(1).wrapping_sub(first))
+    /// older than that of the one before. `None` if the segment does not begin with a structure, without which its
+    /// descriptors are of no use and would be waited for.
+    fn frame_shift(&self, first: &SourcePacket) -> Option<u16> {
+        let frame = frame_number(first.descriptor()).filter(|_| brings_structure(first.descriptor()))?;
+        Some(self.last_frame.map_or(0, |last| last.wrapping_add(1).wrapping_sub(frame)))
     }
 
     fn push(&mut self, segment: Segment) {
@@ -358,7 +358,10 @@ mod tests {
     fn frame_numbers_go_on_rising_through_switches_and_stay_with_what_is_sent_again() {
         let mut rewriter = rewriter();
         let framed = |seq, frame: Option<u16>| {
-            let bytes = frame.map(|frame| [&[0xc0][..], &frame.to_be_bytes()].concat()).unwrap_or_default();
+            // Those of switches bring a structure, as far as it is looked at.
+            let flags = if [70_000, 90_000, 90_050].contains(&seq) { &[0x80][..] } else { &[] };
+            let bytes =
+                frame.map(|frame| [&[0xc0], &frame.to_be_bytes()[..], flags].concat()).unwrap_or_default();
             let described = Described { descriptor: &bytes, temporal: None };
             SourcePacket::described(*packet(seq, 0, 0), &[0x41, 0], described)
         };
@@ -371,6 +374,7 @@ mod tests {
             (HIGH, true, 90_000, Some(500)),
             (HIGH, false, 90_001, Some(502)),
             (LOW, true, 70_100, None),
+            (LOW, false, 70_101, Some(65_010)),
             (HIGH, true, 90_050, Some(40_000)),
         ] {
             let packet = framed(seq, frame);
@@ -380,9 +384,10 @@ mod tests {
             let place = send(&mut rewriter, wall(30), &packet).unwrap();
             let shift = rewriter.frame_shift_at(place);
             assert_eq!(rewriter.trace(place.seq).unwrap().frame_shift(), shift, "{stream:?} {seq}");
-            numbers.extend(frame.map(|frame| frame.wrapping_add(shift)));
+            numbers.extend(frame.zip(shift).map(|(frame, shift)| frame.wrapping_add(shift)));
         }
-        assert_eq!(numbers, [65_000, 65_001, 65_003, 65_002, 65_004, 65_006, 65_007]);
+        let expected = [65_000, 65_001, 65_003, 65_002, 65_004, 65_006, 65_007];
+        assert_eq!(numbers, expected, "none where a segment begins without a structure");
     }
 
     #[test]

@@ -238,7 +238,8 @@ impl RtpRecvPipeline {
             return Err(RecvDrop::EarlyRetransmission(original));
         }
         header.payload_type = codec.payload_type;
-        let packet = self.pool.store_described(header, rest, self.dependencies.describe(arrival));
+        let described = self.dependencies.describe(arrival, header.codec, header.seq);
+        let packet = self.pool.store_described(header, rest, described);
         self.accept(now, packet, Way::Retransmission)
     }
 
@@ -469,7 +470,7 @@ impl RtpRecvPipeline {
         let unknown = RecvDrop::UnknownPayloadType(view.payload_type().0);
         let known = codec.and_then(|codec| codec.codec).ok_or(unknown)?;
         let header = self.header(now, arrival, known, view.seq());
-        let described = self.dependencies.describe(arrival);
+        let described = self.dependencies.describe(arrival, known, header.seq);
         Ok(self.pool.store_described(header, view.payload(), described))
     }
 

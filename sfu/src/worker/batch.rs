@@ -1,16 +1,19 @@
 //! `Batch`: the packets that came together, whose copies they are to become, and which clients have something to do.
 //!
-//! In: packets, routes. Out: clients, each once, and their copies in the order in which they came. Time: none. Limit: what a
-//! shell hands over at a time; the memory is kept from batch to batch.
+//! In: packets, routes. Out: clients, each once, and their copies in the order in which they came. Time: none. Limit:
+//! [`COPIES_FULL`] and what a shell hands over at a time, if it asks; the memory is kept from batch to batch.
 //!
 //! A packet that came in touches nothing of its subscribers: their state is read once, in their turn, however many packets
-//! there are for each. It lies in one place here for all of them, eight bytes a client.
+//! there are for each. It lies in one place here for all of them, twelve bytes a copy.
 
 use std::collections::VecDeque;
 
 use super::client::{ClientKey, Route};
 use crate::control::room::MemberKey;
 use crate::transport::packet::{SourcePacket, StreamId};
+
+/// More copies are not to wait for turns: 1.5 MB of them, or 65 packets for a thousand subscribers.
+const COPIES_FULL: usize = 1 << 16;
 
 /// No copy.
 const NONE: u32 = u32::MAX;
@@ -75,10 +78,6 @@ impl Batch {
         if routes.is_empty() {
             return;
         }
-        if self.untaken == 0 {
-            self.packets.clear();
-            self.copies.clear();
-        }
         let packet = self.packets.len() as u32;
         self.packets.push(incoming);
         self.untaken += routes.len();
@@ -135,6 +134,19 @@ impl Batch {
     /// The packet at a place that [`Self::take`] told.
     pub(super) fn packet(&self, PacketPlace(place): PacketPlace) -> &Incoming {
         &self.packets[place as usize]
+    }
+
+    /// Whether so much came that subscribers should have their turns before more does.
+    pub(super) fn is_full(&self) -> bool {
+        self.copies.len() >= COPIES_FULL
+    }
+
+    /// All turns are over: what came is forgotten.
+    pub(super) fn finish(&mut self) {
+        if self.untaken == 0 {
+            self.packets.clear();
+            self.copies.clear();
+        }
     }
 
     /// A client is gone, and its number may become another one's.
@@ -198,8 +210,10 @@ mod tests {
             assert_eq!(taken(&mut batch, 9), []);
             assert_eq!(taken(&mut batch, 5), [(2, 3)]);
             assert_eq!(taken(&mut batch, 3), [], "each once");
+            assert_eq!((batch.packets.len(), batch.copies.len()), (2, 5));
+            batch.finish();
+            assert_eq!((batch.packets.len(), batch.copies.len()), (0, 0), "what was taken is forgotten");
         }
-        assert_eq!((batch.packets.len(), batch.copies.len()), (2, 5), "what was taken is forgotten");
     }
 
     #[test]

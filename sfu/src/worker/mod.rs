@@ -146,6 +146,11 @@ impl Worker {
         }
     }
 
+    /// Whether so much came that [`Self::poll_transmits`] should be called before more is handed over.
+    pub fn is_full(&self) -> bool {
+        self.batch.is_full()
+    }
+
     /// Datagrams to be sent, now and in this order; whoever has sent them says so by [`Transmits::clear`].
     ///
     /// `None` when there are no more. They are made here, at the time of the last input.
@@ -155,6 +160,7 @@ impl Worker {
         {
             self.take_turn(self.now, key, turn);
         }
+        self.batch.finish();
         self.transmits.finish();
         (!self.transmits.is_empty()).then_some(&mut self.transmits)
     }

@@ -278,6 +278,7 @@ impl Worker {
             };
             let publisher = &self.clients[binding.publisher.0].pipeline;
             let Some(codecs) = publisher.section_codecs(binding.section).map(<[_]>::to_vec) else { continue };
+            self.take_in(now, route.subscriber); // what came as it was named before
             self.clients[route.subscriber.0].pipeline.slots_mut()[route.slot].map(&codecs);
             self.retarget(now, route);
         }

@@ -241,6 +241,7 @@ impl Worker {
 
     /// Puts a track into a slot, or empties it, and moves its route.
     fn bind(&mut self, now: Instant, subscriber: ClientKey, slot: usize, binding: Option<&Binding>) {
+        self.take_in(now, subscriber); // what came for the track that the slot still shows
         let route = Route { subscriber, slot };
         let client = &mut self.clients[subscriber.0];
         let Some((_, carried)) = client.slots.get_mut(slot) else { return };

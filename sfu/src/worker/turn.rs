@@ -26,11 +26,20 @@ use crate::transport::stats::count;
 /// half a second at least to be told of one.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+/// How a subscriber's copies go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// At once where nothing waits.
+    Direct,
+    /// Into the queue: it is not the subscriber's turn.
+    Queue,
+}
+
 impl Worker {
     /// Gives a client its turn.
     pub(super) fn take_turn(&mut self, now: Instant, key: ClientKey, turn: Turn) {
         self.fetch_ahead();
-        self.forward(now, key);
+        self.take_copies(now, key, Way::Direct);
         if turn == Turn::Stirred || self.is_pump_due(now, key) {
             self.pump(now, key);
         }
@@ -55,20 +64,11 @@ impl Worker {
     /// Lets into a subscriber's queue what came for it and has not had its turn: whoever is to know what it shows must do so
     /// first.
     pub(super) fn take_in(&mut self, now: Instant, key: ClientKey) {
-        while let Some((slot, place)) = self.batch.take(key) {
-            let Some(client) = self.clients.get_mut(key.0).filter(|client| client.connection.is_open())
-            else {
-                continue;
-            };
-            let Incoming { stream, packet } = self.batch.packet(place);
-            let (stream, offered) = (*stream, client.pipeline.offer(now, slot, *stream, packet));
-            self.note_offered(now, Route { subscriber: key, slot }, stream, &offered);
-            self.make_due(key);
-        }
+        self.take_copies(now, key, Way::Queue);
     }
 
     /// Sends what came for a subscriber, or lets it into its queue.
-    fn forward(&mut self, now: Instant, key: ClientKey) {
+    fn take_copies(&mut self, now: Instant, key: ClientKey, way: Way) {
         let wall = self.wall(now);
         while let Some((slot, place)) = self.batch.take(key) {
             let Some(client) = self.clients.get_mut(key.0).filter(|client| client.connection.is_open())
@@ -77,11 +77,20 @@ impl Worker {
             };
             let Incoming { stream, packet } = self.batch.packet(place);
             let stream = *stream;
-            self.plaintext.clear();
-            match client.pipeline.forward((now, wall), slot, stream, packet, &mut self.plaintext) {
-                Offered::Leaving(leaving) => {
-                    self.send(now, key, &leaving);
+            let offered = match way {
+                Way::Direct => {
+                    self.plaintext.clear();
+                    client.pipeline.forward((now, wall), slot, stream, packet, &mut self.plaintext)
                 }
+                Way::Queue => client.pipeline.offer(now, slot, stream, packet),
+            };
+            match offered {
+                Offered::Leaving(leaving) => {
+                    if !self.send(now, key, &leaving) {
+                        self.clients[key.0].pipeline.drop_waiting(now); // no more keys: nothing can leave
+                    }
+                }
+                Offered::Queued if way == Way::Queue => self.make_due(key),
                 offered => self.note_offered(now, Route { subscriber: key, slot }, stream, &offered),
             }
         }

@@ -283,7 +283,8 @@ fn open_socket(worker: &mut Worker, now: Instant) {
         publish: vec![Source::Camera, Source::Microphone],
         subscribe: true,
     };
-    worker.handle_input(now, Input::SocketOpened { socket: SOCKET, grant, session: None, others: Vec::new() });
+    worker
+        .handle_input(now, Input::SocketOpened { socket: SOCKET, grant, session: None, others: Vec::new() });
     drain(worker);
 }
 

@@ -100,6 +100,11 @@ impl Exchange {
         self.worker.handle_input(now, input);
     }
 
+    /// Whether so much came that it should be carried out before more comes.
+    pub(super) fn is_full(&self) -> bool {
+        self.worker.is_full()
+    }
+
     /// Carries out what the core says to all that it was given.
     pub(super) fn flush(&mut self) {
         self.carry_out();

@@ -262,7 +262,7 @@ impl Media {
             match received {
                 Ok(more) => {
                     self.failures.handle_success();
-                    if !more {
+                    if !more || self.exchange.is_full() {
                         break;
                     }
                 }

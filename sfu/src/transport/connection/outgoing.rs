@@ -1,8 +1,9 @@
-//! The way out of a [`ConnectionPipeline`]: packets that slots admitted wait in the downlink's pacer, if the subscriber
-//! tells of arrivals, else in a queue that is emptied with every batch, and are written when they leave.
+//! The way out of a [`ConnectionPipeline`]: a packet that a slot admits is written at once if nothing waits and the downlink's
+//! pacer allows it. Else it waits there, if the subscriber tells of arrivals, or in a queue that is emptied with every batch,
+//! and is written when it leaves.
 //!
-//! In: what slots admitted. Out: `poll_rtp`, plaintext packets in a buffer of the caller's, who encrypts each and says so
-//! by `handle_sent`. Limit: that of the send queue (see [`super::queue`]).
+//! In: packets for slots. Out: `forward` and `poll_rtp`, plaintext packets in a buffer of the caller's, who encrypts each and
+//! says so by `handle_sent`. Limit: that of the send queue (see [`super::queue`]).
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -34,7 +35,7 @@ const RECENT_MAX: usize = 32;
 /// Less than this is not worth a packet of padding, which has a third of it in headers.
 const PADDING_LEAST: u64 = 200;
 
-/// Packets for a subscriber that tells nothing of arrivals in one batch; more are not let in.
+/// Packets that wait for the turn of a subscriber that tells nothing of arrivals; more are not let in.
 const UNPACED_MAX: usize = 1_024;
 
 /// How much a packet's fate counts when the next one's is told: of 200, a second at 2 Mbit/s, two thirds count.
@@ -120,6 +121,11 @@ impl Lately {
 }
 
 impl Outgoing {
+    /// Holds no packets any more that may serve as padding: nothing has left for long.
+    pub(super) fn forget_recent(&mut self) {
+        self.recent = VecDeque::new();
+    }
+
     /// Whether parity may be sent on such a path.
     pub(super) fn may_protect(&self) -> bool {
         self.may_protect

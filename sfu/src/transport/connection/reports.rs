@@ -59,8 +59,8 @@ impl ConnectionPipeline {
             self.waiting.push(Rtcp::ReceiverReport(ReceiverReport { ssrc: self.own_ssrc, reports: blocks }));
             blocks = rest;
         }
-        if let Some(downlink) = &mut self.downlink {
-            downlink.rest(now);
+        if self.downlink.as_mut().is_some_and(|downlink| downlink.rest(now)) {
+            self.outgoing.forget_recent();
         }
     }
 }

@@ -8,7 +8,7 @@
 //! decode all that follows of it. So a target is *open* to those who go without its highest layer from a switching point in
 //! a layer below, until a frame of the highest one comes on which others lean. It is told too late rather than too early.
 
-use proto::codec::Temporal;
+use proto::codec::{Codec, Temporal};
 use proto::rtp::dependency::{Descriptor, Indication, Structure};
 use proto::rtp::extension::Extension;
 
@@ -18,40 +18,54 @@ use crate::transport::packet::Described;
 /// See the module's description.
 #[derive(Debug, Default)]
 pub(super) struct Dependencies {
-    /// The newest structure, and the number of the frame that brought it.
-    structure: Option<(u16, Structure)>,
-    /// The newest frame, and whether it joins.
-    newest: Option<(u16, bool)>,
+    /// The newest structure, and the number of the packet that brought it.
+    structure: Option<(u64, Structure)>,
+    newest: Option<Newest>,
     /// The targets that are open, a bit each.
     open: u32,
 }
 
+/// The newest frame.
+#[derive(Debug, Clone, Copy)]
+struct Newest {
+    /// Its first packet that came.
+    seq: u64,
+    frame: u16,
+    joins: bool,
+}
+
 impl Dependencies {
-    /// A packet's descriptor, and what it says.
-    pub(super) fn describe<'a>(&mut self, arrival: &Arrival<'a>) -> Described<'a> {
-        let id = arrival.extensions.id(Extension::DependencyDescriptor);
+    /// The descriptor of a packet with this extended sequence number, and what it says.
+    ///
+    /// Only AV1's are looked at and go to subscribers: payloads of the other codecs tell of their layers themselves, and a
+    /// receiver that gets descriptors waits for the packet that brought their structure before it looks at any other
+    /// (libwebrtc keeps a hundred meanwhile, and then forgets all of them).
+    pub(super) fn describe<'a>(&mut self, arrival: &Arrival<'a>, codec: Codec, seq: u64) -> Described<'a> {
+        let id = arrival.extensions.id(Extension::DependencyDescriptor).filter(|_| codec == Codec::Av1);
         let Some(descriptor) = id.and_then(|id| arrival.view.extension(id)) else {
             return Described::default();
         };
-        Described { descriptor, temporal: self.handle_descriptor(descriptor) }
+        Described { descriptor, temporal: self.handle_descriptor(seq, descriptor) }
     }
 
-    fn handle_descriptor(&mut self, descriptor: &[u8]) -> Option<Temporal> {
+    /// What is newer is told by sequence numbers: those of frames go on in all layers of a simulcast, so that one which rests
+    /// for minutes comes back with any.
+    fn handle_descriptor(&mut self, seq: u64, descriptor: &[u8]) -> Option<Temporal> {
         let known = self.structure.as_ref().map(|(_, structure)| structure);
         let (own, brought) = Descriptor::read(descriptor, known).ok()?;
-        let is_newer = |than: u16| own.frame.wrapping_sub(than) as i16 > 0;
         if let Some(structure) = brought
-            && self.structure.as_ref().is_none_or(|(at, _)| is_newer(*at))
+            && self.structure.as_ref().is_none_or(|(at, _)| seq > *at)
         {
-            self.structure = Some((own.frame, structure));
+            self.structure = Some((seq, structure));
             self.open = 0;
         }
-        if self.newest.is_none_or(|(newest, _)| is_newer(newest)) {
+        let is_same = self.newest.is_some_and(|newest| newest.frame == own.frame);
+        if !is_same && self.newest.is_none_or(|newest| seq > newest.seq) {
             let joins = self.follow(&own);
-            self.newest = Some((own.frame, joins));
+            self.newest = Some(Newest { seq, frame: own.frame, joins });
         }
         // What comes late is not looked at again: nobody begins with it.
-        let joins = self.newest == Some((own.frame, true));
+        let joins = self.newest.is_some_and(|newest| newest.frame == own.frame && newest.joins);
         Some(Temporal { layer: own.layer.temporal, joins })
     }
 
@@ -92,14 +106,14 @@ mod tests {
     ];
 
     fn told(dependencies: &mut Dependencies, template: u8, frame: u8) -> Option<Temporal> {
-        dependencies.handle_descriptor(&[0xc0 | template, 0, frame])
+        dependencies.handle_descriptor(u64::from(frame), &[0xc0 | template, 0, frame])
     }
 
     #[test]
     fn layers_are_joined_where_nothing_that_was_left_out_is_leaned_on() {
         let mut dependencies = Dependencies::default();
         assert_eq!(told(&mut dependencies, 1, 0), None, "nothing is known before a key frame");
-        let first = dependencies.handle_descriptor(&KEY_FRAME);
+        let first = dependencies.handle_descriptor(0, &KEY_FRAME);
         assert_eq!(first, Some(Temporal { layer: 0, joins: true }));
         for (template, frame, layer, joins, claim) in [
             (5, 1, 2, true, "after a switching point of the lowest layer"),
@@ -121,16 +135,27 @@ mod tests {
     }
 
     #[test]
+    fn a_layer_that_rested_while_others_went_on_is_known_at_once() {
+        let mut dependencies = Dependencies::default();
+        dependencies.handle_descriptor(0, &KEY_FRAME);
+        let mut again = KEY_FRAME;
+        again[1..3].copy_from_slice(&40_000_u16.to_be_bytes());
+        let back = dependencies.handle_descriptor(1, &again);
+        assert_eq!(back, Some(Temporal { layer: 0, joins: true }));
+        assert_eq!(dependencies.structure.as_ref().map(|(at, _)| *at), Some(1));
+    }
+
+    #[test]
     fn an_old_key_frame_that_comes_late_does_not_replace_a_newer_structure() {
         let mut dependencies = Dependencies::default();
         let mut newer = KEY_FRAME;
         newer[2] = 9;
-        dependencies.handle_descriptor(&newer);
-        let late = dependencies.handle_descriptor(&KEY_FRAME);
+        dependencies.handle_descriptor(9, &newer);
+        let late = dependencies.handle_descriptor(0, &KEY_FRAME);
         assert_eq!(late, Some(Temporal { layer: 0, joins: false }));
         assert_eq!(dependencies.structure.as_ref().map(|(at, _)| *at), Some(9));
         assert_eq!(
-            dependencies.handle_descriptor(&[0x80, 0, 0, 0xff]),
+            dependencies.handle_descriptor(10, &[0x80, 0, 0, 0xff]),
             None,
             "what cannot be read says nothing"
         );

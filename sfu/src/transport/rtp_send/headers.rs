@@ -89,8 +89,10 @@ impl Headers {
         if self.template.as_ref().is_none_or(|(last, _)| *last != bits) {
             self.lay_out(bits, carried);
         }
-        let Some((_, template)) = &self.template else { return };
-        out.put_header(|out| template.write(header, carried.iter().map(|(_, value)| *value), out));
+        out.put_header(|out| match &self.template {
+            Some((_, template)) => template.write(header, carried.iter().map(|(_, value)| *value), out),
+            None => _ = header.write_padded(carried, self.words, out),
+        });
     }
 
     /// The same for a descriptor of a length of its own, as a key frame's first packet has: no layout is kept of it.
@@ -134,7 +136,7 @@ impl Headers {
         for (length, (id, value)) in lengths.iter_mut().zip(carried) {
             *length = (*id, value.len());
         }
-        // Five short values fit, whatever their identifiers.
+        // Five short values fit, whatever their identifiers; what does not is written without a layout.
         self.template = HeaderTemplate::new(&lengths[..carried.len()], self.words).map(|template| {
             self.words = self.words.max(template.words());
             (bits, template)

@@ -157,7 +157,7 @@ impl RtpSendPipeline {
     fn write_header(
         &mut self,
         header: &RtpHeader,
-        (packet, frame_shift): (&SourcePacket, u16),
+        (packet, frame_shift): (&SourcePacket, Option<u16>),
         transport: Option<SeqNo>,
         out: &mut Plaintext,
     ) {
@@ -166,8 +166,8 @@ impl RtpSendPipeline {
             audio_level: packet.audio_level,
             orientation: packet.orientation,
             playout: self.playout(packet),
-            descriptor: packet.descriptor(),
-            frame_shift,
+            descriptor: if frame_shift.is_some() { packet.descriptor() } else { &[] },
+            frame_shift: frame_shift.unwrap_or_default(),
         };
         self.headers.write(header, values, out);
     }
