@@ -4,6 +4,7 @@
 //! [`SourcePacket`]s, NACKs, key-frame requests, reception reports. Order on the way: extend the sequence number, undo RTX,
 //! RED and repair, note holes, keep for retransmission. Time: `now`, monotonic; `wall`, the server's wall clock at `now`.
 
+mod asked;
 mod dependencies;
 mod forward_repair;
 mod gop;
@@ -372,37 +373,6 @@ impl RtpRecvPipeline {
         earliest(nack, self.key_frames.as_ref().and_then(KeyFrameRequester::poll_timeout))
     }
 
-    /// The reception report on this stream (RFC 3550 §6.4.1).
-    pub fn report(&mut self, now: Instant) -> Option<proto::rtcp::ReportBlock> {
-        self.reception.report(now)
-    }
-
-    /// A packet of the last seconds, for sending it again.
-    pub fn packet(&self, seq: u64) -> Option<&SourcePacket> {
-        self.cache.get(seq)
-    }
-
-    /// Its last key frame and all that came since, for who begins to watch it now; or why that cannot be had.
-    pub fn gop(&self, now: Instant) -> Result<Gop, NoGop> {
-        self.newest_key_frame.gop(now, &self.cache)
-    }
-
-    /// The packets of a [`Gop`] that it has just told of.
-    pub fn packets(&self, gop: &Gop) -> impl Iterator<Item = &SourcePacket> {
-        self.cache.since(gop.packets.start).flatten()
-    }
-
-    /// Whether key frames can be asked for: it is a picture's.
-    pub fn has_key_frames(&self) -> bool {
-        self.key_frames.is_some()
-    }
-
-    /// In how long a key frame should come, if one was asked for less than a round trip and a picture ago.
-    pub fn key_frame_due_in(&self, now: Instant) -> Option<Duration> {
-        let due = self.key_frames.as_ref()?.due(now)?;
-        Some(due.since(now) + self.picture_interval)
-    }
-
     /// Whether packets have come of late.
     pub fn is_alive(&self, now: Instant) -> bool {
         if let Some(relayed) = &self.relayed {
@@ -412,55 +382,9 @@ impl RtpRecvPipeline {
         now.since(self.last_arrival) < patience
     }
 
-    /// The usual time between two of its pictures.
-    pub fn picture_interval(&self) -> Duration {
-        self.picture_interval
-    }
-
-    /// When its first packet came.
-    pub fn since(&self) -> Instant {
-        self.since
-    }
-
-    /// This stream's name.
-    pub fn id(&self) -> StreamId {
-        self.id
-    }
-
-    /// Where it came from.
-    pub fn origin(&self) -> &StreamOrigin {
-        &self.origin
-    }
-
-    /// The stream of its retransmissions, once known.
-    pub fn rtx_ssrc(&self) -> Option<Ssrc> {
-        self.rtx_ssrc
-    }
-
-    /// How packets from this source come.
-    pub fn way_of(&self, ssrc: Ssrc) -> Way {
-        if self.rtx_ssrc == Some(ssrc) {
-            Way::Retransmission
-        } else if self.repair.as_ref().is_some_and(|repair| repair.ssrc() == ssrc) {
-            Way::Repair
-        } else {
-            Way::Itself
-        }
-    }
-
-    /// Whether its holes are known: only then a packet restored can be told from one that comes late.
-    pub fn can_ask(&self) -> bool {
-        self.nack.is_some()
-    }
-
     /// Whether repair packets come for it, or redundancy has restored something.
     pub fn is_repaired(&self) -> bool {
         self.repair.as_ref().is_some_and(RepairReceiver::is_awake) || self.redundant_audio.has_restored()
-    }
-
-    /// Its clock, as well as it is known.
-    pub fn clock(&self) -> RtpClock {
-        self.clock
     }
 
     /// The packet of an arrival whose header is the original's.

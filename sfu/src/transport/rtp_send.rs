@@ -7,6 +7,7 @@
 //! written. Sequence numbers are given when it is, so what a pacer gives up leaves no hole that a subscriber would ask
 //! to fill.
 
+mod again;
 mod carried;
 mod forward_repair;
 mod headers;
@@ -22,7 +23,6 @@ use core::time::Duration;
 
 use cc::PacketClass;
 use cc::pacer::lanes::Lane;
-use fec::repeat::Ask;
 use proto::rtp::extension::{Extension, ExtensionMap};
 use proto::rtp::{PayloadType, SeqNo, Ssrc};
 use proto::sdp::SectionCodec;
@@ -39,7 +39,7 @@ pub use thinning::Thinning;
 
 use super::on_demand::OnDemand;
 use super::packet::{SourcePacket, StreamId};
-use super::rewriter::{CatchUp, Rewriter, Traced};
+use super::rewriter::{CatchUp, Rewriter};
 use super::rtp_recv::Gop;
 use super::selector::{Admission, First, Selector};
 use super::stats::{LegCounts, Pace};
@@ -337,64 +337,10 @@ impl RtpSendPipeline {
         self.carried.partial
     }
 
-    /// Traces a packet that the subscriber lost; the caller looks it up among the stream's packets.
-    pub fn trace(&self, lost: SeqNo) -> Option<Traced> {
-        self.rewriter.trace(lost)
-    }
-
-    /// The retransmission (RFC 4588 §4) of a traced packet, if it may be sent; then it counts as sent.
-    pub fn retransmit(
-        &mut self,
-        now: Instant,
-        traced: Traced,
-        packet: Option<&SourcePacket>,
-    ) -> Option<Pending> {
-        let is_it = |(stream, seq, at): &(StreamId, u64, Instant)| {
-            (*stream, *seq) == (traced.stream, traced.source_seq) && now.since(*at) < self.rtt
-        };
-        if self.carried.late.iter().any(is_it) {
-            return None; // it was lost before it came here, and is on its way now
-        }
-        let pending = self.again(traced, packet?.clone())?;
-        let seq = u64::from(traced.seq.0);
-        self.carried.limiter.set_rtt(self.rtt);
-        let ask = if self.carried.limiter.has_answered(now, seq) { Ask::Again } else { Ask::First };
-        if !self.carried.limiter.admit(now, seq, pending.payload_len()) {
-            return None;
-        }
-        match self.planned.take().filter(|(planned, _)| *planned == traced.seq) {
-            Some((_, Answer { copies, spacing, .. }))
-                if self.repair.as_ref().is_some_and(|repair| !repair.is_idle()) =>
-            {
-                self.carried.repeats.schedule(now, seq, copies, spacing);
-            }
-            Some(_) | None => self.carried.repeats.handle_answer(now, seq, ask),
-        }
-        Some(pending)
-    }
-
-    /// A packet that was sent as `seq` not long ago, to be sent again although nobody asked: as useful padding.
-    pub fn pad_with(&self, seq: SeqNo, packet: &SourcePacket) -> Option<Pending> {
-        let pending = self.again(self.rewriter.trace(seq)?, packet.clone())?;
-        Some(Pending { class: PacketClass::Padding, ..pending })
-    }
-
-    /// A packet whose retransmission is due to go once more, by `repeat`.
-    pub fn poll_repeat(&mut self, now: Instant) -> Option<SeqNo> {
-        self.carried.made_mut()?.repeats.poll_repeat(now).map(|seq| SeqNo(seq as u16))
-    }
-
     /// When to ask `poll_repeat` and to tell forward repair that time has passed; `None` if nothing waits.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let repair = self.repair.as_ref().and_then(|repair| repair.poll_timeout());
         earliest(self.carried.repeats.poll_timeout(), repair)
-    }
-
-    /// The second copy of a retransmission, if it may be sent. It gets a number of its own in the stream of
-    /// retransmissions, or its receiver would take it for a replay (RFC 3711 §3.3.2).
-    pub fn repeat(&mut self, traced: Traced, packet: Option<&SourcePacket>) -> Option<Pending> {
-        let pending = self.again(traced, packet?.clone())?;
-        self.carried.limiter.admit_copy(pending.payload_len()).then_some(pending)
     }
 
     /// Notes the round trip to the subscriber: within most of it, no packet is answered twice.
@@ -499,11 +445,6 @@ impl RtpSendPipeline {
             self.carried.late.pop_front();
         }
         self.carried.late.push_back((stream, seq, now));
-    }
-
-    fn again(&self, traced: Traced, packet: SourcePacket) -> Option<Pending> {
-        let payload_type = self.mapping(packet.payload_type)?.rtx?;
-        Some(Pending { class: PacketClass::Repair, what: What::Again { traced, payload_type, packet } })
     }
 
     fn rtx_payload_type(&self) -> Option<PayloadType> {

@@ -5,6 +5,9 @@
 //! In: packets for slots. Out: `forward` and `poll_rtp`, plaintext packets in a buffer of the caller's, who encrypts each and
 //! says so by `handle_sent`. Limit: that of the send queue (see [`super::queue`]).
 
+mod fates;
+mod padding;
+
 use core::time::Duration;
 use std::collections::VecDeque;
 
@@ -13,36 +16,29 @@ use cc::history::Departure;
 use cc::pacer::Paced;
 use cc::pacer::lanes::Lane;
 use cc::packet::ProbeId;
-use fec::loss_model::{Blame, Fate, Judged, LossModel, PacketFate};
+use fec::loss_model::{Blame, PacketFate};
 use fec::plan::budget::{Budget, Carries, Claim};
 use proto::rtp::SeqNo;
 use proto::scene::Priority;
 use proto::time::{Instant, NtpTime};
 use proto::units::DataSize;
 
+use fates::Lately;
+
 use super::queue::{Queue, Room};
 use super::{ConnectionPipeline, RtpSendPipeline};
 use crate::fetch;
 use crate::transport::downlink::{Downlink, PACKET_OVERHEAD};
 use crate::transport::packet::{SourcePacket, StreamId};
-use crate::transport::rtp_send::{Admitted, Covered, PADDING_MAX, Pending, Plaintext, Written};
+use crate::transport::rtp_send::{Admitted, Covered, Pending, Plaintext, Written};
 use crate::transport::stats::LossCounts;
 use crate::transport::strategy::Strategy;
 
 /// Packets that were sent last and may serve as padding: half a second of a small layer.
 const RECENT_MAX: usize = 32;
 
-/// Less than this is not worth a packet of padding, which has a third of it in headers.
-const PADDING_LEAST: u64 = 200;
-
 /// Packets that wait for the turn of a subscriber that tells nothing of arrivals; more are not let in.
 const UNPACED_MAX: usize = 1_024;
-
-/// How much a packet's fate counts when the next one's is told: of 200, a second at 2 Mbit/s, two thirds count.
-const LATELY: f64 = 1.0 - 1.0 / 200.0;
-
-/// Reports that are farther apart belong to no steady stream (libwebrtc's are at most 250 ms apart).
-const REPORT_MAX: Duration = Duration::from_millis(250);
 
 /// What waits in the pacer.
 #[derive(Debug)]
@@ -96,28 +92,6 @@ pub(super) struct Outgoing {
     /// What repair that nobody asked for may take.
     budget: Option<Budget>,
     pub(super) queue: Queue,
-}
-
-/// What became of the packets of a second or so, the newest counting most, and how often that is told.
-#[derive(Debug, Clone, Copy, Default)]
-struct Lately {
-    told: f64,
-    lost: f64,
-    at: Option<Instant>,
-    interval: Duration,
-}
-
-impl Lately {
-    fn note_report(&mut self, now: Instant) {
-        if let Some(before) = self.at.replace(now) {
-            self.interval = (self.interval * 7 + now.since(before).min(REPORT_MAX)) / 8;
-        }
-    }
-
-    fn add(&mut self, has_arrived: bool) {
-        self.told = self.told * LATELY + 1.0;
-        self.lost = self.lost * LATELY + f64::from(!has_arrived);
-    }
 }
 
 impl Outgoing {
@@ -430,41 +404,6 @@ impl ConnectionPipeline {
         }
     }
 
-    /// Tells the estimator, the model of losses and whoever waits for repair packets of the arrivals that RTCP told of.
-    pub(super) fn settle_arrivals(&mut self, now: Instant) {
-        let Some(downlink) = &mut self.downlink else { return };
-        let judged = self.outgoing.blame.judge(now, downlink.path_class());
-        let Judged { cause, is_acquitted, may_protect } = judged;
-        self.outgoing.may_protect = may_protect;
-        if is_acquitted {
-            self.losses = LossModel::default();
-        }
-        let Outgoing { recent, fates, told, lately, .. } = &mut self.outgoing;
-        let slots = &mut self.slots;
-        downlink.handle_arrivals(now, |result| {
-            let has_arrived = result.received.is_some();
-            let fate = if has_arrived { Fate::Received } else { Fate::Lost(cause) };
-            fates.push(PacketFate { sent: result.sent.sent, fate });
-            told.add(fate);
-            lately.add(has_arrived);
-            if result.sent.class == PacketClass::Repair {
-                let number = result.sent.number;
-                for repair in slots.iter_mut().filter_map(RtpSendPipeline::planned_repair_mut) {
-                    repair.handle_fate(now, number, has_arrived);
-                }
-            }
-            if result.received.is_some()
-                && let Ok(place) = recent.binary_search_by_key(&result.sent.number, |recent| recent.number)
-            {
-                recent[place].arrived = true;
-            }
-        });
-        if !self.outgoing.fates.is_empty() {
-            self.outgoing.lately.note_report(now);
-        }
-        self.losses.handle_fates(self.outgoing.fates.drain(..));
-    }
-
     /// Forgets what waits: there is nobody to send it to. Slots that lose something begin anew.
     pub fn drop_waiting(&mut self, now: Instant) {
         self.outgoing.padding = None;
@@ -538,38 +477,6 @@ impl ConnectionPipeline {
         let budget = self.outgoing.budget.get_or_insert_with(|| Budget::new(now, estimate, carries));
         budget.set_estimate(now, estimate);
         budget.admit(now, size, claim)
-    }
-
-    /// Writes one packet of padding: something useful if there is, else nothing but filling. Tells whether it has a number;
-    /// `None` if there is enough, or no stream to send it in.
-    fn write_padding(
-        &mut self,
-        now: Instant,
-        wall: NtpTime,
-        padding: Padding,
-        out: &mut Plaintext,
-    ) -> Option<bool> {
-        let left = (padding.wanted - padding.sent).as_bytes();
-        if left < PADDING_LEAST {
-            return None;
-        }
-        let number = self.downlink.as_ref()?.next_number();
-        // What has not arrived may be lost, and the oldest of it most likely; what has arrived is large at least.
-        let fits = |recent: &&mut Recent| recent.packet.payload().len() as u64 <= left;
-        let recent = self.outgoing.recent.iter_mut().filter(fits);
-        let best = recent.min_by_key(|recent| (recent.used, recent.arrived));
-        if let Some(recent) = best {
-            recent.used += 1;
-            let send = &mut self.slots[recent.slot];
-            if let Some(pending) = send.pad_with(recent.seq, &recent.packet) {
-                let numbered = send.is_numbered();
-                send.write(now, wall, &pending, numbered.then_some(number), out);
-                return Some(numbered);
-            }
-        }
-        let send = self.slots.iter_mut().find(|slot| slot.repairs() && slot.is_numbered())?;
-        let length = (left.saturating_sub(PACKET_OVERHEAD) as usize).clamp(1, PADDING_MAX);
-        send.write_padding(length, Some(number), out).then_some(true)
     }
 }
 
