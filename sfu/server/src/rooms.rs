@@ -17,7 +17,8 @@ use sfu::worker::relay::PeerId;
 use sfu::worker::{Event, WorkerMark};
 
 /// A worker whose load has crossed the threshold keeps its rooms' newcomers unless another one is so much less busy: what is
-/// measured wavers, and relaying costs something.
+/// measured wavers, and relaying costs something. One that has enough of a room's gives them to any that is not saturated, or
+/// not busier than itself.
 const MARGIN: f32 = 0.2;
 
 /// Busy shares that differ by less than a tenth are alike: participants tell such workers apart.
@@ -156,9 +157,15 @@ impl Rooms {
         let elsewhere = self.least_loaded((0..self.loads.len()).filter(|worker| !own(*worker)));
         let least = |shards: &[&Shard]| self.least_loaded(shards.iter().map(|shard| shard.worker));
         let takes_over = |worker: usize| {
-            let has_many = full.iter().all(|shard| shard.seats >= self.spans.participants);
             let busy = self.loads[worker].busy();
-            has_many || full.iter().all(|shard| busy + MARGIN <= self.loads[shard.worker].busy())
+            full.iter().all(|shard| {
+                let its = self.loads[shard.worker].busy();
+                if shard.seats >= self.spans.participants {
+                    busy < self.spans.above_load || busy <= its
+                } else {
+                    busy + MARGIN <= its
+                }
+            })
         };
         let chosen = least(&free).or(elsewhere.filter(|worker| takes_over(*worker))).or(least(&full));
         chosen.unwrap_or(0)
@@ -313,6 +320,24 @@ mod tests {
             (0.6, 0.0, 0, "not busy enough"),
             (0.8, 0.7, 0, "the other is hardly less so"),
             (0.8, 0.5, 1, "the other takes over"),
+        ] {
+            rooms.note_busy(0, own);
+            rooms.note_busy(1, other);
+            assert_eq!(rooms.seat(&room, None).worker(), worker, "{claim}");
+        }
+    }
+
+    #[test]
+    fn a_worker_with_enough_of_a_room_gives_newcomers_away_unless_the_other_is_saturated() {
+        let rooms = Rooms::new(2, Spans { above_load: 0.7, participants: 1 });
+        let room = RoomName::from("a");
+        let _first = rooms.seat(&room, None);
+        for (own, other, worker, claim) in [
+            (0.0, 0.0, 1, "both idle"),
+            (0.1, 0.6, 1, "the other is busier, and not too busy"),
+            (0.1, 0.9, 0, "the other is saturated"),
+            (0.8, 0.9, 0, "both are, the other more so"),
+            (0.95, 0.9, 1, "both are, the other less so"),
         ] {
             rooms.note_busy(0, own);
             rooms.note_busy(1, other);

@@ -58,7 +58,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const FIRST_REPORT_AFTER: Duration = Duration::from_millis(150);
 
 /// A media section in which the client sends.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ReceiveSection {
     /// Its name.
     pub mid: Mid,

@@ -32,7 +32,8 @@ pub struct Config {
     pub seed: Seed,
     /// The wall clock at `Instant::ZERO`, for sender reports.
     pub wall_clock: NtpTime,
-    /// The most participants in one room.
+    /// The most participants in one room. Of one that spans workers each counts those that it has heard of: who joins on several
+    /// at the same moment may make them a few more.
     pub room_participants_max: usize,
     /// How much subscribers may be sent, and who decides.
     pub downlink: DownlinkSettings,

@@ -14,7 +14,7 @@ use super::client::{Client, ClientKey, Identity, PING_INTERVAL, RESUME_WITHIN, R
 use super::connection::{Connection, IcePair};
 use super::{Event, Grant, Protection, SocketId, Worker};
 use crate::adapter::negotiation::{self, Allowed, NegotiationError, SectionPlan};
-use crate::control::room::{MemberKey, Newcomer, RoomTrack, SLOTS_MAX, TRACKS_MAX};
+use crate::control::room::{MemberKey, Newcomer, Room, RoomTrack, SLOTS_MAX, TRACKS_MAX};
 use crate::network::dtls::{DtlsServer, FingerprintAlgorithm, PeerFingerprint};
 use crate::network::ice_lite::Credentials;
 use crate::transport::connection::{ConnectionPipeline, ReceiveSection};
@@ -83,16 +83,17 @@ impl Worker {
         }
         let (grant, others) = (self.sockets[&socket].grant.clone(), self.sockets[&socket].others.clone());
         let (offer, plan) = read_offer(&join.offer, &grant)?;
-        if let Some(&room) = self.rooms_by_name.get(&grant.room)
-            && let Some(old) = self.rooms[room].member_by_identity(&grant.identity)
-        {
-            self.replace(now, old);
-        }
-        let room = self.room_for(&grant, &others);
+        let known = self.rooms_by_name.get(&grant.room).map(|room| &self.rooms[*room]);
+        let old = known.and_then(|room| room.member_by_identity(&grant.identity));
+        let others_there = known.map_or(0, Room::member_count) - usize::from(old.is_some());
         let most = self.config.room_participants_max;
-        if self.rooms[room].member_count() >= most {
+        if others_there >= most {
             return Err(Refusal(ErrorCode::LimitReached, format!("the room is full: {most} participants")));
         }
+        if let Some(old) = old {
+            self.replace(now, old); // only now: who is refused leaves all as it is
+        }
+        let room = self.room_for(&grant, &others);
         let key = self.add_client(now, socket, room, grant.clone(), &offer);
         let client = &self.clients[key.0];
         let (participant, session) = (client.identity.participant.clone(), client.identity.session.clone());

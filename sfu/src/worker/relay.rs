@@ -1,16 +1,18 @@
 //! The relay: a room that spans workers has a shard on each, and what happens in one shard is told to the others.
 //!
 //! In: [`Batch`]es of other workers. Out: [`Worker::take_relay`], a batch for each peer, once a turn. Time: `now`, the
-//! receiver's. Limit: [`outbox::MEDIA_MAX`] packets wait for a peer, those of enhancement layers half as many; what is told
-//! besides is never dropped, and is as much as members do.
+//! receiver's. Limit: [`outbox::MEDIA_MAX`] packets as they come and [`outbox::BEGINNINGS_MAX`] with which streams begin wait for a
+//! peer; what is told besides is never dropped, but what is newer replaces it: [`outbox`] tells how much that can be.
 //!
 //! Whose connection is on a worker is a member at home there. The other shards have it as a *guest*: a client without
 //! WebSocket, connection and downlink, whose streams are fed by packets relayed in the clear. So all that serves a
 //! subscriber (history for NACKs, the last key frame, layer choice, rates) is the same for guests' streams as for those
 //! of members at home. A stream is relayed only while a slot over there is to show it.
 //!
-//! **Acquaintance.** A shard that opens says `Hello` to all workers that have, or may soon have, one. Who hears it the first time
-//! answers with its own, in full; who has no shard remembers it until `Bye`. So each knows each, whoever began.
+//! **Acquaintance.** A shard that opens says `Hello` to all workers that have, or may soon have, one, and later to those
+//! that it hears of only then. Who hears it the first time answers with its own, in full; who has no shard remembers it until `Bye`, and greets it when it opens one. A shard that ends
+//! says `Bye` to all that it has greeted, whether or not they have one still. So a worker knows of another's shard from its
+//! `Hello` to its `Bye`, and two shards know each other, whichever began and whichever ended before.
 //! **Seam.** A batch is a list of plain values. The one thing that is shared is a packet, behind its `Arc`; a relay between
 //! nodes would write it out instead.
 
@@ -106,14 +108,22 @@ pub(super) struct RelayedViewer {
 /// A worker's acquaintances.
 #[derive(Debug, Default)]
 pub(super) struct Relays {
-    /// By room: who has a shard of it.
+    /// By room: who has a shard of it, for it said `Hello` and no `Bye` since.
     spans: BTreeMap<RoomName, BTreeSet<PeerId>>,
+    /// By room with a shard here: to whom this shard said `Hello`, and owes a `Bye`.
+    greeted: BTreeMap<RoomName, BTreeSet<PeerId>>,
     outboxes: BTreeMap<PeerId, Outbox>,
 }
 
 impl Relays {
     fn outbox(&mut self, peer: PeerId) -> &mut Outbox {
         self.outboxes.entry(peer).or_default()
+    }
+
+    /// Says hello, and that it was said.
+    fn greet(&mut self, to: PeerId, room: RoomName, members: Vec<MemberState>) {
+        self.greeted.entry(room.clone()).or_default().insert(to);
+        self.outbox(to).push(Message::Hello { room, members });
     }
 }
 
@@ -149,11 +159,11 @@ impl Worker {
                 Message::Begun { stream, began, packets } => {
                     self.handle_begun(now, from, stream, (began, packets));
                 }
-                Message::Packet { stream, packet } => self.handle_relayed_packet(now, stream, packet),
+                Message::Packet { stream, packet } => self.handle_relayed_packet(now, from, stream, packet),
                 Message::Gap { stream } => self.handle_relayed_gap(now, from, stream),
                 Message::Want { stream } => self.handle_want(now, from, stream),
                 Message::Unwant { stream } => self.handle_unwant(from, stream),
-                Message::KeyFrame { stream } => self.handle_key_frame_wish(now, stream),
+                Message::KeyFrame { stream } => self.handle_key_frame_wish(now, from, stream),
                 Message::Viewers { number, section, viewers } => {
                     self.handle_viewers(from, number, section, viewers);
                 }
@@ -161,16 +171,20 @@ impl Worker {
         }
     }
 
-    /// Says hello to whoever else has a shard of a room that has just opened, or may have: `others`.
-    pub(super) fn open_shard(&mut self, room: usize, others: &[PeerId]) {
-        let name = self.rooms[room].name().clone();
+    /// How many shards this worker knows of that others have, of all rooms: none when they have none.
+    pub fn shards_elsewhere(&self) -> usize {
+        self.relays.spans.values().map(BTreeSet::len).sum()
+    }
+
+    /// Says hello, once to each, to whoever else has a shard of a room, or may have: `others`.
+    pub(super) fn greet(&mut self, room: usize, others: &[PeerId]) {
+        let (name, own) = (self.rooms[room].name().clone(), self.own_id());
         let known = self.relays.spans.get(&name).into_iter().flatten().copied();
-        let own = self.own_id();
-        let peers: BTreeSet<PeerId> =
-            known.chain(others.iter().copied()).filter(|peer| *peer != own).collect();
+        let greeted = self.relays.greeted.get(&name);
+        let is_new = |peer: &PeerId| *peer != own && greeted.is_none_or(|greeted| !greeted.contains(peer));
+        let peers: BTreeSet<PeerId> = known.chain(others.iter().copied()).filter(is_new).collect();
         for peer in peers {
-            let (room, members) = (name.clone(), Vec::new());
-            self.relays.outbox(peer).push(Message::Hello { room, members });
+            self.relays.greet(peer, name.clone(), Vec::new());
         }
     }
 
@@ -181,9 +195,8 @@ impl Worker {
         for guest in guests {
             self.forget(guest);
         }
-        for peer in self.relays.spans.get(&name).into_iter().flatten() {
-            let bye = Message::Bye { room: name.clone() };
-            self.relays.outboxes.entry(*peer).or_default().push(bye);
+        for peer in self.relays.greeted.remove(&name).unwrap_or_default() {
+            self.relays.outbox(peer).push(Message::Bye { room: name.clone() });
         }
     }
 

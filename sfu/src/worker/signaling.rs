@@ -14,7 +14,7 @@ use super::client::{Binding, ClientKey, Route};
 use super::relay::PeerId;
 use super::{Event, Grant, Output, Socket, SocketId, Worker};
 use crate::adapter::room_signal;
-use crate::control::room::{Room, RoomEvent};
+use crate::control::room::{Room, RoomEvent, RoomTrack};
 use crate::transport::strategy::{self as transport, Repairs};
 
 /// How long a WebSocket may be open without a join or a session taken up again.
@@ -129,9 +129,13 @@ impl Worker {
             (ClientMessage::Layout(layout), Some(key)) => self.set_layout(now, socket, key, re, layout),
             (ClientMessage::Mute { track, muted }, Some(key)) => {
                 let room = self.clients[key.0].identity.room;
+                let is_as_before = |own: &RoomTrack| own.id == track && own.muted == muted;
+                let is_news = !self.rooms[room].tracks(key).iter().any(is_as_before);
                 if self.rooms[room].set_muted(key, &track, muted) {
                     self.settle_room(now, room);
-                    self.relay_member(key);
+                    if is_news {
+                        self.relay_member(key);
+                    }
                 } else {
                     let reason = format!("{track} is not a track that this session publishes");
                     self.refuse(socket, re, ErrorCode::UnknownTrack, &reason);
@@ -184,6 +188,8 @@ impl Worker {
             return self.refuse(socket, re, ErrorCode::BadMessage, &fault.to_string());
         }
         let room = self.clients[key.0].identity.room;
+        let is_as_before = |own: &RoomTrack| own.id == *track && own.strategy == *strategy;
+        let is_news = !self.rooms[room].tracks(key).iter().any(is_as_before);
         if !self.rooms[room].set_strategy(key, track, strategy.clone()) {
             let reason = format!("{track} is not a track that this session publishes");
             return self.refuse(socket, re, ErrorCode::UnknownTrack, &reason);
@@ -195,7 +201,9 @@ impl Worker {
             pipeline.set_section_strategy(section, room.stated(strategy));
         }
         self.settle_room(now, room);
-        self.relay_member(key);
+        if is_news {
+            self.relay_member(key);
+        }
     }
 
     /// Carries what is in a slot as its viewer, its publisher and the room have it.
@@ -268,13 +276,14 @@ impl Worker {
 
     /// The room that `grant` names, made if it is not there; `others` may have shards of it.
     pub(super) fn room_for(&mut self, grant: &Grant, others: &[PeerId]) -> usize {
-        if let Some(&room) = self.rooms_by_name.get(&grant.room) {
-            return room;
-        }
-        let room = self.rooms.insert(Room::new(grant.room.clone()));
-        self.rooms_by_name.insert(grant.room.clone(), room);
-        self.emit(Event::RoomOpened { room: grant.room.clone() });
-        self.open_shard(room, others);
+        let known = self.rooms_by_name.get(&grant.room).copied();
+        let room = known.unwrap_or_else(|| {
+            let room = self.rooms.insert(Room::new(grant.room.clone()));
+            self.rooms_by_name.insert(grant.room.clone(), room);
+            self.emit(Event::RoomOpened { room: grant.room.clone() });
+            room
+        });
+        self.greet(room, others);
         room
     }
 }

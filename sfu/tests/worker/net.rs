@@ -90,6 +90,8 @@ pub(crate) struct Net {
     pub(crate) others: Vec<Worker>,
     /// Whether batches are handed over; otherwise they stay with who has them.
     pub(crate) relays: bool,
+    /// The workers that one is told of with a WebSocket, as those that may have a shard; all of them if nothing is said.
+    pub(crate) told: Option<Vec<PeerId>>,
     pub(crate) peers: Vec<Peer>,
     pub(crate) links: Vec<Link>,
     pub(crate) events: Vec<(Instant, Event)>,
@@ -125,8 +127,18 @@ impl Net {
     }
 
     /// A net with so many workers.
-    #[expect(clippy::disallowed_methods, reason = "a test has no shell that could give it an epoch")]
     pub(crate) fn with_workers(number: u64, workers: usize, downlink: DownlinkSettings) -> Self {
+        Self::with_rooms_of(50, number, workers, downlink)
+    }
+
+    /// The same with rooms for so many participants.
+    #[expect(clippy::disallowed_methods, reason = "a test has no shell that could give it an epoch")]
+    pub(crate) fn with_rooms_of(
+        most: usize,
+        number: u64,
+        workers: usize,
+        downlink: DownlinkSettings,
+    ) -> Self {
         let (seed, epoch) = (Seed::from_number(number), std::time::Instant::now());
         let wall_start = NtpTime::from_bits(0xe9a1_0000_0000_0000);
         let config = |worker: usize, downlink: DownlinkSettings| Config {
@@ -136,7 +148,7 @@ impl Net {
             protection: Protection::Srtp { certificate: Certificate::generate(), epoch },
             seed: if worker == 0 { seed.fork("server") } else { seed.fork(&format!("server {worker}")) },
             wall_clock: wall_start,
-            room_participants_max: 50,
+            room_participants_max: most,
             downlink,
         };
         let others = (1..workers).map(|worker| Worker::new(config(worker, downlink.clone()))).collect();
@@ -145,6 +157,7 @@ impl Net {
             worker: Worker::new(config(0, downlink)),
             others,
             relays: true,
+            told: None,
             peers: Vec::new(),
             links: Vec::new(),
             events: Vec::new(),
@@ -363,7 +376,7 @@ impl Net {
                     subscribe: true,
                 };
                 let others = if self.others.is_empty() { 0..0 } else { 0..self.others.len() as u32 + 1 };
-                let others = others.map(PeerId).collect();
+                let others = self.told.clone().unwrap_or_else(|| others.map(PeerId).collect());
                 let to = self.links[peer].worker;
                 self.input_at(to, Input::SocketOpened { socket, grant, session, others });
             }

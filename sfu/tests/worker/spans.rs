@@ -1,9 +1,12 @@
 //! A room on two workers: what is published on one is seen, repaired and steered on the other as if there were one.
 
 use proto::rtcp::Rtcp;
-use proto::signal::{ClientMessage, CloseCode, LeaveReason, RepairScheme, ServerMessage, Source, Strategy};
+use proto::signal::{
+    ClientMessage, CloseCode, ErrorCode, LeaveReason, RepairScheme, ServerMessage, Source, Strategy,
+};
 use proto::time::Instant;
 use proto::units::Bitrate;
+use sfu::worker::relay::PeerId;
 use sfu::worker::{DownlinkSettings, Event};
 
 use super::downlink::{Scripted, layer, paced};
@@ -84,6 +87,115 @@ fn acquaintance_is_made_whoever_opens_first() {
         assert_sees(&net, second, third, from);
         assert_no_faults(&net);
     }
+}
+
+/// Whether two see each other and nobody else.
+fn assert_met(net: &Net, one: usize, other: usize, claim: &str) {
+    for (own, its) in [(one, other), (other, one)] {
+        assert_eq!(names(net, own), [&*net.peers[its].identity], "{claim}");
+        assert_sees(net, own, its, net.now - secs(1));
+    }
+}
+
+#[test]
+fn shards_that_ended_meet_again_whichever_ended_and_opens_first() {
+    for (number, (out, back)) in [(0, 0), (0, 1), (1, 0), (1, 1)].into_iter().enumerate() {
+        let claim = format!("{out} ended first, {back} opened first");
+        let mut net = net(820 + number as u64);
+        let peers = [0, 1].map(|worker| net.join_at(worker, "show", ["ana", "bo"][worker], SINGLE));
+        net.run(secs(2));
+        assert_eq!([0, 1].map(|worker| net.worker_at(worker).shards_elsewhere()), [1, 1], "{claim}");
+        for worker in [out, 1 - out] {
+            net.with(peers[worker], |peer| peer.request(ClientMessage::Leave));
+            net.run(secs(1));
+        }
+        assert_eq!([0, 1].map(|worker| net.worker_at(worker).shards_elsewhere()), [0, 0], "{claim}");
+        let again = [back, 1 - back].map(|worker| {
+            let peer = net.join_at(worker, "show", ["ana", "bo"][worker], SINGLE);
+            net.run(secs(1));
+            peer
+        });
+        net.run(secs(2));
+        assert_met(&net, again[0], again[1], &claim);
+        assert_no_faults(&net);
+    }
+}
+
+#[test]
+fn a_shard_that_ends_before_it_is_answered_meets_the_other_when_it_opens_again() {
+    for comes_back_unheard in [false, true] {
+        let mut net = net(824);
+        let ana = net.join_at(0, "show", "ana", SINGLE);
+        net.run(secs(2));
+        net.relays = false;
+        let bo = net.join_at(1, "show", "bo", SINGLE);
+        net.run(ms(200));
+        net.with(bo, |bo| bo.request(ClientMessage::Leave));
+        net.run(ms(200));
+        if !comes_back_unheard {
+            net.resume_relays();
+            net.run(ms(200));
+            assert!(names(&net, ana).is_empty());
+        }
+        let again = net.join_at(1, "show", "bo", SINGLE);
+        net.run(ms(200));
+        net.resume_relays();
+        net.run(secs(3));
+        assert_met(&net, ana, again, &format!("{comes_back_unheard}"));
+        for peer in [ana, again] {
+            net.with(peer, |peer| peer.request(ClientMessage::Leave));
+            net.run(ms(100));
+        }
+        assert_eq!([0, 1].map(|worker| net.worker_at(worker).shards_elsewhere()), [0, 0]);
+    }
+}
+
+#[test]
+fn shards_that_opened_without_knowing_each_other_meet_with_the_next_who_joins() {
+    let mut net = net(825);
+    net.told = Some(Vec::new());
+    let (ana, bo) = (net.join_at(0, "show", "ana", SINGLE), net.join_at(1, "show", "bo", SINGLE));
+    net.run(secs(2));
+    assert!(names(&net, ana).is_empty() && names(&net, bo).is_empty());
+    net.told = Some(vec![PeerId(1)]);
+    let cy = net.join_at(0, "show", "cy", SINGLE);
+    net.run(secs(3));
+    for (peer, others) in [(ana, ["bo", "cy"]), (bo, ["ana", "cy"]), (cy, ["ana", "bo"])] {
+        assert_eq!(names(&net, peer), others);
+    }
+    assert_sees(&net, ana, bo, net.now - secs(1));
+    assert_sees(&net, bo, cy, net.now - secs(1));
+    assert_no_faults(&net);
+}
+
+#[test]
+fn three_shards_are_acquainted_and_a_stay_on_the_third_is_replaced() {
+    let mut net = Net::with_workers(826, 3, DownlinkSettings::default());
+    let mut peers = Vec::new();
+    for (worker, name) in ["ana", "bo", "cy"].into_iter().enumerate() {
+        net.told = Some((0..worker as u32).map(PeerId).collect());
+        peers.push(net.join_at(worker, "show", name, Plan::TALKER));
+    }
+    net.run(secs(3));
+    for (peer, others) in peers.iter().zip([["bo", "cy"], ["ana", "cy"], ["ana", "bo"]]) {
+        assert_eq!(names(&net, *peer), others);
+    }
+    let again = net.join_at(1, "show", "cy", Plan::TALKER);
+    net.run(secs(3));
+    assert_eq!(net.peers[peers[2]].knows.closed, Some(CloseCode::Replaced));
+    for (peer, others) in [(peers[0], ["bo", "cy"]), (peers[1], ["ana", "cy"]), (again, ["ana", "bo"])] {
+        assert_eq!(names(&net, peer), others);
+    }
+    assert_sees(&net, peers[0], again, net.now - secs(1));
+    assert_sees(&net, again, peers[0], net.now - secs(1));
+    let known = |net: &Net| [0, 1, 2].map(|worker| net.worker_at(worker).shards_elsewhere());
+    assert_eq!(known(&net), [1, 1, 2], "nobody is at home on the third");
+    for peer in [peers[0], peers[1], again] {
+        net.with(peer, |peer| peer.request(ClientMessage::Leave));
+    }
+    net.run(secs(1));
+    assert_eq!(known(&net), [0, 0, 0]);
+    assert_no_faults(&net);
 }
 
 #[test]
@@ -297,6 +409,37 @@ fn the_same_identity_is_replaced_across_workers() {
     }
     assert_eq!((net.worker.stats().participants, net.worker_at(1).stats().participants), (1, 2));
     assert_no_faults(&net);
+}
+
+#[test]
+fn who_is_refused_by_an_overfull_room_takes_nobodys_place() {
+    let mut net = Net::with_rooms_of(2, 827, 2, DownlinkSettings::default());
+    net.relays = false; // so that both workers let in as many as may be
+    let join = |net: &mut Net, worker, name| {
+        let peer = net.join_at(worker, "show", name, SINGLE);
+        net.run(ms(200));
+        peer
+    };
+    let peers = [(0, "ana"), (0, "bo"), (1, "cy"), (1, "di")].map(|(at, name)| join(&mut net, at, name));
+    let again = join(&mut net, 0, "ana");
+    assert_eq!(
+        net.peers[peers[0]].knows.closed,
+        Some(CloseCode::Replaced),
+        "there is room for who was there"
+    );
+    assert_eq!(names(&net, again), ["bo"]);
+    net.resume_relays();
+    net.run(secs(2));
+    assert_eq!(names(&net, again), ["bo", "cy", "di"], "more than there may be");
+    for worker in [0, 1] {
+        let refused = join(&mut net, worker, "ana");
+        let codes = net.peers[refused].knows.errors.iter().map(|(code, _)| *code);
+        assert_eq!(codes.collect::<Vec<_>>(), [ErrorCode::LimitReached]);
+        assert_eq!(net.peers[again].knows.closed, None);
+        assert_eq!(names(&net, peers[1]), ["ana", "cy", "di"]);
+        assert_eq!(names(&net, peers[2]), ["ana", "bo", "di"]);
+    }
+    assert_sees(&net, peers[2], again, net.now - ms(200));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::tcp::{Connections, Counts, Handed};
 use super::udp::{Outgoing, Sent};
 use super::{Cut, Line, Opened, events};
-use crate::rooms::Rooms;
+use crate::rooms::{Rooms, Seat};
 
 /// See the module.
 pub(super) struct Exchange {
@@ -25,6 +25,9 @@ pub(super) struct Exchange {
     lines: BTreeMap<SocketId, Line>,
     /// `WebSocket`s that turned out to be stuck or gone while the core was drained; it is told afterwards.
     lost: Vec<(SocketId, Line)>,
+    /// What closed `WebSocket`s held: until the rooms know of all that the core did before, or a room that has just opened
+    /// would be unknown for a moment, and its next shard would not be told of it.
+    closed: Vec<Seat>,
     overflowed: u64,
     rooms: Arc<Rooms>,
     /// The time of the last input.
@@ -41,6 +44,7 @@ impl Exchange {
             connections: Connections::new(),
             lines: BTreeMap::new(),
             lost: Vec::new(),
+            closed: Vec::new(),
             overflowed: 0,
             rooms,
             latest: Instant::ZERO,
@@ -88,7 +92,7 @@ impl Exchange {
     pub(super) fn close(&mut self, now: Instant, socket: SocketId) {
         if let Some(line) = self.lines.remove(&socket) {
             self.handle_input(now, Input::SocketClosed { socket });
-            drop(line);
+            self.closed.push(line.seat);
         }
     }
 
@@ -113,6 +117,7 @@ impl Exchange {
             self.carry_out();
             let _ = line.cut.send(Cut); // fails if the WebSocket has already ended
         }
+        self.closed.clear();
     }
 
     /// When the core wants [`Input::Timeout`].
@@ -264,6 +269,8 @@ mod tests {
         let waiting = std::iter::from_fn(|| lazy.try_recv().ok()).count();
         assert_eq!(waiting, 2, "the third had no place");
         exchange.close(clock.now(), SocketId(2));
+        assert_eq!(rooms.len(), 1, "what the core said before is yet to be carried out");
+        exchange.flush();
         assert_eq!(rooms.len(), 0, "the seats are free");
     }
 }

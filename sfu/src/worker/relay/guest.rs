@@ -11,7 +11,7 @@ use proto::time::Instant;
 
 use super::{MemberState, Message, OfferedStream, PeerId, RelayedViewer};
 use crate::control::demand::Range;
-use crate::control::room::{MemberKey, Newcomer};
+use crate::control::room::{MemberKey, Newcomer, RoomTrack};
 use crate::transport::connection::ConnectionPipeline;
 use crate::transport::packet::{SourcePacket, StreamId};
 use crate::transport::rtp_send::RtpSendPipeline;
@@ -142,8 +142,14 @@ impl Worker {
     }
 
     /// A packet of a guest's stream.
-    pub(super) fn handle_relayed_packet(&mut self, now: Instant, stream: StreamId, packet: SourcePacket) {
-        let Some(key) = self.by_number.get(&stream.connection) else { return };
+    pub(super) fn handle_relayed_packet(
+        &mut self,
+        now: Instant,
+        from: PeerId,
+        stream: StreamId,
+        packet: SourcePacket,
+    ) {
+        let Some(key) = self.guest_from(from, stream.connection) else { return };
         let client = &mut self.clients[key.0];
         let Some(section) = client.pipeline.handle_relayed(now, stream, &packet) else { return };
         if let Some(routes) = client.routes.get(section) {
@@ -251,14 +257,21 @@ impl Worker {
     fn change_guest(&mut self, now: Instant, key: ClientKey, member: MemberState) {
         let client = &mut self.clients[key.0];
         let room = client.identity.room;
-        client.routes.resize(member.sections.len(), Vec::new());
-        if !member.tracks.is_empty() {
-            client.watch_layers(now);
+        // Otherwise it muted something or so, and those who watch need not begin anew.
+        let is_new_offer = client.pipeline.sections() != member.sections
+            || !is_same_media(self.rooms[room].tracks(key), &member.tracks);
+        if is_new_offer {
+            client.routes.resize(member.sections.len(), Vec::new());
+            if !member.tracks.is_empty() {
+                client.watch_layers(now);
+            }
+            client.pipeline.set_sections(member.sections, ExtensionMap::default());
         }
-        client.pipeline.set_sections(member.sections, ExtensionMap::default());
         self.rooms[room].set_tracks(key, &member.tracks);
         self.settle_room(now, room);
-        self.remap(now, key);
+        if is_new_offer {
+            self.remap(now, key);
+        }
         let at = self.clients[key.0].poll_timeout();
         self.wake_at(now, key, at);
     }
@@ -310,4 +323,12 @@ impl Worker {
         let number = client.identity.number;
         slots.flat_map(streams).flatten().filter(|stream| stream.connection == number).collect()
     }
+}
+
+/// Whether tracks differ at most in what changes nothing about their media: whether they are muted, how they are carried.
+fn is_same_media(one: &[RoomTrack], other: &[RoomTrack]) -> bool {
+    let is_same = |(one, other): (&RoomTrack, &RoomTrack)| {
+        (&one.id, &one.mid, one.source, &one.layers) == (&other.id, &other.mid, other.source, &other.layers)
+    };
+    one.len() == other.len() && one.iter().zip(other).all(is_same)
 }

@@ -118,7 +118,7 @@ impl Worker {
             self.rooms[room].members().filter(|key| self.clients[key.0].guest.is_none()).collect();
         let members = own.iter().map(|key| self.member_state(*key)).collect();
         let name = self.rooms[room].name().clone();
-        self.relays.outbox(to).push(Message::Hello { room: name, members });
+        self.relays.greet(to, name, members);
         for key in own {
             let streams = self.offered_streams(now, key);
             self.say_streams(to, key, streams);
@@ -127,13 +127,15 @@ impl Worker {
 
     /// Somebody over there is to be sent a stream.
     pub(super) fn handle_want(&mut self, now: Instant, from: PeerId, stream: StreamId) {
-        let Some(key) = self.member_at_home(stream.connection) else { return };
+        let Some(key) = self.member_for(from, stream.connection) else { return };
         let Some(source) = self.clients[key.0].pipeline.stream(stream) else { return };
         let gop = if self.config.downlink.instant_start { source.gop(now).ok() } else { None };
+        let outbox = self.relays.outbox(from);
+        let gop = gop.filter(|gop| outbox.takes_beginning(source.packets(gop).count()));
         let packets: Vec<SourcePacket> = gop.iter().flat_map(|gop| source.packets(gop)).cloned().collect();
         let is_late = packets.is_empty() && source.has_key_frames();
         let began = gop.map_or(now, |gop| gop.began);
-        self.relays.outbox(from).push(Message::Begun { stream, began, packets });
+        outbox.push(Message::Begun { stream, began, packets });
         let spanned = self.clients[key.0].spanned.get_or_insert_default();
         spanned.taps.retain(|tap| (tap.peer, tap.stream) != (from, stream));
         spanned.taps.push(Tap { peer: from, stream, rank: rank(&spanned.told, stream) });
@@ -144,15 +146,15 @@ impl Worker {
 
     /// Nobody over there is to be sent a stream any more.
     pub(super) fn handle_unwant(&mut self, from: PeerId, stream: StreamId) {
-        let Some(key) = self.member_at_home(stream.connection) else { return };
+        let Some(key) = self.member_for(from, stream.connection) else { return };
         if let Some(spanned) = &mut self.clients[key.0].spanned {
             spanned.taps.retain(|tap| (tap.peer, tap.stream) != (from, stream));
         }
     }
 
     /// Somebody over there needs a key frame.
-    pub(super) fn handle_key_frame_wish(&mut self, now: Instant, stream: StreamId) {
-        if self.member_at_home(stream.connection).is_some() {
+    pub(super) fn handle_key_frame_wish(&mut self, now: Instant, from: PeerId, stream: StreamId) {
+        if self.member_for(from, stream.connection).is_some() {
             self.want_key_frame(now, stream);
         }
     }
@@ -165,16 +167,19 @@ impl Worker {
         section: usize,
         viewers: Vec<RelayedViewer>,
     ) {
-        let Some(key) = self.member_at_home(number) else { return };
+        let Some(key) = self.member_for(from, number) else { return };
         let client = &mut self.clients[key.0];
         if section < client.routes.len() {
             client.spanned.get_or_insert_default().viewers.insert((from, section), viewers);
         }
     }
 
-    fn member_at_home(&self, number: u64) -> Option<ClientKey> {
+    /// A member at home whom a peer may ask for, since it has a shard of the same room.
+    fn member_for(&self, peer: PeerId, number: u64) -> Option<ClientKey> {
         let key = *self.by_number.get(&number)?;
-        self.clients[key.0].guest.is_none().then_some(key)
+        let client = &self.clients[key.0];
+        let peers = self.relays.spans.get(self.rooms.get(client.identity.room)?.name())?;
+        (client.guest.is_none() && peers.contains(&peer)).then_some(key)
     }
 
     fn member_state(&self, key: ClientKey) -> MemberState {

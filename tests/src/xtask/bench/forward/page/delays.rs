@@ -48,8 +48,9 @@ pub(super) fn draw(rows: &[Row]) -> Option<String> {
     for (name, title) in [("p50_ms", "half within"), ("p99_ms", "99 of 100 within")] {
         let Some(at) = row.more.get(name).and_then(serde_json::Value::as_f64) else { continue };
         svg.line("limit", (place(at), y.to - 6.0), (place(at), y.from));
-        let is_right = place(at) > WIDTH * 0.75; // words stay within the image
-        let (beside, anchor) = if is_right { (-5.0, Anchor::End) } else { (5.0, Anchor::Start) };
+        // Words stay within the image, and the median's out of the way of the other's.
+        let is_left = name == "p50_ms" || place(at) > WIDTH * 0.75;
+        let (beside, anchor) = if is_left { (-5.0, Anchor::End) } else { (5.0, Anchor::Start) };
         svg.text("", (place(at) + beside, y.to - 10.0), anchor, &format!("{title} {at} ms"));
     }
     svg.text("soft", (WIDTH - RIGHT, HEIGHT - 6.0), Anchor::End, "milliseconds");
