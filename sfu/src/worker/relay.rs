@@ -10,9 +10,11 @@
 //! of members at home. A stream is relayed only while a slot over there is to show it.
 //!
 //! **Acquaintance.** A shard that opens says `Hello` to all workers that have, or may soon have, one, and later to those
-//! that it hears of only then. Who hears it the first time answers with its own, in full; who has no shard remembers it until `Bye`, and greets it when it opens one. A shard that ends
-//! says `Bye` to all that it has greeted, whether or not they have one still. So a worker knows of another's shard from its
-//! `Hello` to its `Bye`, and two shards know each other, whichever began and whichever ended before.
+//! that it hears of only then. Who hears it the first time answers with its own, in full; who has no shard remembers it until
+//! `Bye`, and greets it when it opens one. A shard that ends says `Bye` to all that it has greeted, whether or not they have
+//! one still. So a worker knows of another's shard from its `Hello` to its `Bye`, and two shards know each other, whichever
+//! began and whichever ended before.
+//!
 //! **Seam.** A batch is a list of plain values. The one thing that is shared is a packet, behind its `Arc`; a relay between
 //! nodes would write it out instead.
 
