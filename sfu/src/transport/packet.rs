@@ -190,24 +190,26 @@ impl PacketPool {
 }
 
 #[cfg(test)]
-mod tests {
-    use proto::time::NtpTime;
-
-    use super::*;
-
-    fn header(seq: u64) -> SourceHeader {
-        SourceHeader {
+impl SourceHeader {
+    /// That of a packet of which only the number matters, for tests.
+    pub(crate) fn numbered(seq: u64) -> Self {
+        Self {
             seq,
             timestamp: 0,
             marker: false,
             payload_type: PayloadType(96),
             codec: Codec::Vp8,
-            clock: RtpClock { at: NtpTime::from_bits(0), rtp: 0, rate: 90_000 },
+            clock: RtpClock { at: proto::time::NtpTime::from_bits(0), rtp: 0, rate: 90_000 },
             audio_level: None,
             orientation: None,
             repair_time: Duration::ZERO,
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn memory_is_used_again_when_nobody_holds_it_and_never_before() {
@@ -215,7 +217,7 @@ mod tests {
         let mut held = VecDeque::new();
         for seq in 0..1_000_u64 {
             let size = 1 + seq as usize % 7;
-            held.push_back(pool.store(header(seq), &vec![seq as u8; size]));
+            held.push_back(pool.store(SourceHeader::numbered(seq), &vec![seq as u8; size]));
             if held.len() > 100 {
                 held.pop_front();
             }
@@ -229,11 +231,11 @@ mod tests {
     #[test]
     fn what_a_burst_took_is_given_back() {
         let mut pool = PacketPool::default();
-        let burst: Vec<_> = (0..500).map(|seq| pool.store(header(seq), &[1])).collect();
+        let burst: Vec<_> = (0..500).map(|seq| pool.store(SourceHeader::numbered(seq), &[1])).collect();
         assert_eq!(pool.packets.len(), 500);
         drop(burst);
         for seq in 500..2_000 {
-            pool.store(header(seq), &[1]);
+            pool.store(SourceHeader::numbered(seq), &[1]);
         }
         assert_eq!(pool.packets.len(), SPARE);
     }
@@ -242,7 +244,7 @@ mod tests {
     fn a_packet_says_whether_it_starts_a_key_frame_also_in_used_memory() {
         let mut pool = PacketPool::default();
         for (seq, payload, key) in [(0, [0x10, 0], true), (1, [0x10, 1], false), (2, [0x10, 0], true)] {
-            assert_eq!(pool.store(header(seq), &payload).is_key_frame(), key, "{seq}");
+            assert_eq!(pool.store(SourceHeader::numbered(seq), &payload).is_key_frame(), key, "{seq}");
         }
     }
 
@@ -250,14 +252,14 @@ mod tests {
     fn a_packet_has_its_own_descriptor_also_in_used_memory_and_its_payload_goes_first() {
         let mut pool = PacketPool::default();
         let upper = Some(Temporal { layer: 1, joins: true });
-        let av1 = SourceHeader { codec: Codec::Av1, ..header(0) };
+        let av1 = SourceHeader { codec: Codec::Av1, ..SourceHeader::numbered(0) };
         for (claim, header, payload, descriptor, told, temporal) in [
             ("the descriptor says it", av1, &[0x10, 1][..], &[1, 2, 3][..], upper, upper),
             ("nothing says it", av1, &[0x10, 1], &[], None, None),
             ("the descriptor cannot be read", av1, &[0x10, 1], &[9; 4], None, None),
             (
                 "the payload says it",
-                header(3),
+                SourceHeader::numbered(3),
                 &[0x90, 0x20, 0x80, 1],
                 &[1, 2, 3],
                 upper,

@@ -157,29 +157,14 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
-    use core::time::Duration;
-
-    use proto::codec::Codec;
-    use proto::rtp::PayloadType;
-    use proto::time::NtpTime;
-
     use super::*;
-    use crate::transport::clock::RtpClock;
     use crate::transport::packet::SourceHeader;
 
     fn incoming(seq: u64) -> Incoming {
-        let header = SourceHeader {
-            seq,
-            timestamp: 0,
-            marker: false,
-            payload_type: PayloadType(96),
-            codec: Codec::Vp8,
-            clock: RtpClock { at: NtpTime::from_bits(0), rtp: 0, rate: 90_000 },
-            audio_level: None,
-            orientation: None,
-            repair_time: Duration::ZERO,
-        };
-        Incoming { stream: StreamId { connection: 1, index: 0 }, packet: SourcePacket::new(header, &[1]) }
+        Incoming {
+            stream: StreamId { connection: 1, index: 0 },
+            packet: SourcePacket::new(SourceHeader::numbered(seq), &[1]),
+        }
     }
 
     fn routes(to: &[(usize, usize)]) -> Vec<Route> {
